@@ -1,0 +1,166 @@
+//! How the rest of the program talks to a city: plain methods, bounded.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::Recipient;
+use tokio::sync::oneshot;
+
+use super::messages::{CityBody, CityMessage};
+use crate::domain::ids::TransitionId;
+use crate::{
+    actors::{gate::Gate, operator_session::OperatorOutbox, rider_session::RiderOutbox},
+    domain::{
+        ids::{CityCode, ReplyTo, SessionId},
+        rider::RiderProfile,
+    },
+    engine::{
+        command::{Command, Fix, Outcome, Refusal, RejectReason},
+        view::CitySnapshot,
+    },
+};
+
+/// A city that runs in this process. Cheap to clone; all clones share one bound. A handle outlives its city: when the
+/// city has stopped, every call answers [`CityCallError::Gone`], and the router knows the new incarnation.
+#[derive(Clone)]
+pub struct CityHandle {
+    code: CityCode,
+    inbox: Recipient<CityMessage>,
+    gate: Gate,
+}
+
+/// Why a call to a city failed before the city could answer.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum CityCallError {
+    /// No such city.
+    #[error("no such city")]
+    Unknown,
+    /// The city is not running now (starting, being rebuilt, fenced or quarantined).
+    #[error("the city is not being served now")]
+    Gone,
+    /// Its queue is full.
+    #[error("the city's queue is full")]
+    Full,
+    /// It did not answer in time; the command may still take effect.
+    #[error("the city did not answer in time")]
+    Deadline,
+    /// It answered with a refusal.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+impl CityHandle {
+    /// Wraps the inbox of a running city.
+    #[must_use]
+    pub fn new(code: CityCode, inbox: Recipient<CityMessage>, gate: Gate) -> Self {
+        Self { code, inbox, gate }
+    }
+
+    /// Which city.
+    #[must_use]
+    pub fn code(&self) -> &CityCode {
+        &self.code
+    }
+
+    /// Whether it still runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.inbox.connected()
+    }
+
+    /// Sends a command without waiting.
+    ///
+    /// # Errors
+    /// [`CityCallError::Full`] or [`CityCallError::Gone`].
+    pub fn tell(&self, command: Command) -> Result<(), CityCallError> {
+        self.send(CityBody::Tell(command))
+    }
+
+    /// Sends live positions; the lane decides what to do when the city is full.
+    ///
+    /// # Errors
+    /// [`CityCallError::Full`] or [`CityCallError::Gone`].
+    pub fn fixes(&self, fixes: Arc<[Fix]>) -> Result<(), CityCallError> {
+        self.send(CityBody::Fixes(fixes))
+    }
+
+    /// Asks and waits up to a real-time deadline.
+    ///
+    /// # Errors
+    /// Any [`CityCallError`].
+    pub async fn ask(
+        &self,
+        deadline: Duration,
+        build: impl FnOnce(ReplyTo) -> Command + Send + 'static,
+    ) -> Result<Outcome, CityCallError> {
+        let (answer, received) = oneshot::channel();
+        self.send(CityBody::Ask { build: Box::new(build), answer })?;
+        Self::within(deadline, received).await?.map_err(CityCallError::Refused)
+    }
+
+    /// Brings a rider session to the city.
+    ///
+    /// # Errors
+    /// Any [`CityCallError`].
+    pub async fn join(
+        &self,
+        deadline: Duration,
+        rider: RiderProfile,
+        session: SessionId,
+        outbox: RiderOutbox,
+    ) -> Result<Outcome, CityCallError> {
+        let (answer, received) = oneshot::channel();
+        self.send(CityBody::Join { rider, session, outbox, answer })?;
+        Self::within(deadline, received).await?.map_err(CityCallError::Refused)
+    }
+
+    /// Subscribes an operator session.
+    ///
+    /// # Errors
+    /// [`CityCallError::Full`] or [`CityCallError::Gone`].
+    pub fn watch(&self, outbox: OperatorOutbox) -> Result<(), CityCallError> {
+        self.send(CityBody::Watch(outbox))
+    }
+
+    /// The whole city, once.
+    ///
+    /// # Errors
+    /// Any [`CityCallError`] but a refusal.
+    pub async fn snapshot(&self, deadline: Duration) -> Result<CitySnapshot, CityCallError> {
+        let (answer, received) = oneshot::channel();
+        self.send(CityBody::Snapshot(answer))?;
+        Self::within(deadline, received).await
+    }
+
+    /// Brings the journal's results back. They always get through: a city that could not hear of its commits would be
+    /// stuck, and their number is bounded by the journal's own gate.
+    pub fn journal_results(&self, results: Vec<(TransitionId, Result<(), RejectReason>)>) {
+        let permit = Gate::unmetered(1).enter();
+        if let Some(permit) = permit {
+            // A city that is gone has no use for them: its next incarnation reads the store.
+            self.inbox.do_send(CityMessage { permit, body: CityBody::Journal(results) });
+        }
+    }
+
+    fn send(&self, body: CityBody) -> Result<(), CityCallError> {
+        if !self.inbox.connected() {
+            return Err(CityCallError::Gone);
+        }
+        let permit = self.gate.enter().ok_or(CityCallError::Full)?;
+        self.inbox.do_send(CityMessage { permit, body });
+        Ok(())
+    }
+
+    async fn within<T>(deadline: Duration, received: oneshot::Receiver<T>) -> Result<T, CityCallError> {
+        match tokio::time::timeout(deadline, received).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_dropped)) => Err(CityCallError::Gone),
+            Err(_elapsed) => Err(CityCallError::Deadline),
+        }
+    }
+}
+
+impl std::fmt::Debug for CityHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CityHandle({}, {} inside)", self.code, self.gate.inside())
+    }
+}

@@ -1,0 +1,89 @@
+//! The bound of a queue. An actix mailbox is no bound (`do_send`, every ask and every clone of an address slip past it),
+//! so each typed handle takes a permit from a gate that all its clones share; the permit travels in the message.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use prometheus::{IntCounter, IntGauge};
+
+/// Counts what is inside a queue and refuses more than its limit. Clones share the count.
+#[derive(Clone, Debug)]
+pub struct Gate(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    limit: usize,
+    inside: AtomicUsize,
+    depth: Option<IntGauge>,
+    refused: Option<IntCounter>,
+}
+
+/// A place in a queue; given back when dropped.
+#[derive(Debug)]
+pub struct Permit(Arc<Inner>);
+
+impl Gate {
+    /// A gate for at most `limit` messages, with its depth and its refusals shown as metrics.
+    #[must_use]
+    pub fn new(limit: usize, depth: IntGauge, refused: IntCounter) -> Self {
+        Self(Arc::new(Inner { limit, inside: AtomicUsize::new(0), depth: Some(depth), refused: Some(refused) }))
+    }
+
+    /// A gate without metrics, for queues that exist by the thousand (one per session).
+    #[must_use]
+    pub fn unmetered(limit: usize) -> Self {
+        Self(Arc::new(Inner { limit, inside: AtomicUsize::new(0), depth: None, refused: None }))
+    }
+
+    /// Takes a place, or says that the queue is full.
+    #[must_use]
+    pub fn enter(&self) -> Option<Permit> {
+        let taken = self
+            .0
+            .inside
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |inside| (inside < self.0.limit).then_some(inside + 1));
+        if taken.is_err() {
+            if let Some(refused) = &self.0.refused {
+                refused.inc();
+            }
+            return None;
+        }
+        if let Some(depth) = &self.0.depth {
+            depth.inc();
+        }
+        Some(Permit(self.0.clone()))
+    }
+
+    /// How many places are taken.
+    #[must_use]
+    pub fn inside(&self) -> usize {
+        self.0.inside.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.inside.fetch_sub(1, Ordering::AcqRel);
+        if let Some(depth) = &self.0.depth {
+            depth.dec();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clones_share_the_bound() {
+        let gate = Gate::unmetered(2);
+        let first = gate.enter().unwrap();
+        let _second = gate.clone().enter().unwrap();
+        assert!(gate.clone().enter().is_none());
+        drop(first);
+        assert_eq!(gate.inside(), 1);
+        assert!(gate.enter().is_some());
+    }
+}

@@ -1,0 +1,7 @@
+//! The acting ring: one folder per actor, each a shell without rules around a pure decision.
+
+pub mod city;
+pub mod gate;
+pub mod operator_session;
+pub mod rider_session;
+pub mod router;

@@ -1,0 +1,14 @@
+//! Nouns and their rules. Pure: no IO, no clock, no randomness; time, ids and seeds are arguments.
+
+pub mod access;
+pub mod city;
+pub mod duty;
+pub mod ids;
+pub mod money;
+pub mod order;
+pub mod policy;
+pub mod position;
+pub mod rider;
+pub mod text;
+pub mod time;
+pub mod wallet;

@@ -1,0 +1,387 @@
+//! What a city can be told, and what it answers.
+
+use serde_json::Value;
+
+use crate::domain::{
+    city::City,
+    duty::Duty,
+    ids::{BootId, OfferId, OrderId, ReplyTo, RiderId, SessionId, TransitionId},
+    order::{Actor, IllegalStep, OfferState, OrderSpec, OrderStatus, Step},
+    position::Position,
+    rider::RiderProfile,
+    time::Timestamp,
+};
+
+use super::view::{JobView, OfferView};
+
+/// Everything that happens to a city. The time comes beside it, as an argument of `City::apply`.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Time has passed: close what ran out, look for riders.
+    Tick,
+    /// A rider's device said hello; an older session of the rider is superseded.
+    Connect {
+        /// The rider as the store knows one now.
+        rider: RiderProfile,
+        /// The new session.
+        session: SessionId,
+        /// Answered with [`Outcome::Connected`].
+        reply: ReplyTo,
+    },
+    /// A session ended; ignored when it is no longer the rider's.
+    Disconnect {
+        /// The rider.
+        rider: RiderId,
+        /// The session that ended.
+        session: SessionId,
+    },
+    /// The rider wants another duty.
+    SetDuty {
+        /// The rider.
+        rider: RiderId,
+        /// The session that asks.
+        session: SessionId,
+        /// `On`, `Break` or `Off`; `AutoOff` is refused.
+        duty: Duty,
+        /// Answered with [`Outcome::Duty`].
+        reply: ReplyTo,
+    },
+    /// Accepted positions, one batch of a lane; the order within the batch is the order of arrival.
+    Fixes(Vec<Fix>),
+    /// The device showed the offer to the rider.
+    OfferSeen {
+        /// The rider.
+        rider: RiderId,
+        /// The session that reports.
+        session: SessionId,
+        /// The offer.
+        offer: OfferId,
+        /// Answered with [`Outcome::OfferSeen`].
+        reply: ReplyTo,
+    },
+    /// The rider answered an offer.
+    AnswerOffer {
+        /// The rider.
+        rider: RiderId,
+        /// The session that answers.
+        session: SessionId,
+        /// The offer.
+        offer: OfferId,
+        /// Yes or no.
+        answer: Answer,
+        /// Answered with [`Outcome::Accepted`] or [`Outcome::Declined`], after the commit.
+        reply: ReplyTo,
+    },
+    /// The rider reports a step of an order.
+    Progress {
+        /// The rider.
+        rider: RiderId,
+        /// The session that reports.
+        session: SessionId,
+        /// What happened.
+        report: Box<StepReport>,
+        /// Answered with [`Outcome::Order`], after the commit.
+        reply: ReplyTo,
+    },
+    /// The store's view of a rider changed (status, documents, vehicle).
+    UpdateProfile(RiderProfile),
+    /// A merchant places an order.
+    Place {
+        /// The order.
+        spec: Box<OrderSpec>,
+        /// What the journal stores beside it and the engine never reads.
+        extras: Box<PlacementExtras>,
+        /// Who places it.
+        actor: Actor,
+        /// Answered with [`Outcome::Order`], after the commit.
+        reply: ReplyTo,
+    },
+    /// Calls an order off; after pickup that means return.
+    Cancel {
+        /// The order.
+        order: OrderId,
+        /// Who calls it off.
+        actor: Actor,
+        /// Why, for its events.
+        reason: String,
+        /// Answered with [`Outcome::Order`], after the commit.
+        reply: ReplyTo,
+    },
+    /// The goods will be ready at another time.
+    ChangeReady {
+        /// The order.
+        order: OrderId,
+        /// The new time.
+        ready_at: Timestamp,
+        /// Who says so.
+        actor: Actor,
+        /// Answered with [`Outcome::Order`], after the commit.
+        reply: ReplyTo,
+    },
+    /// The journal stored a write.
+    Committed {
+        /// The write.
+        transition: TransitionId,
+    },
+    /// The journal could not store a write, and never will.
+    Rejected {
+        /// The write.
+        transition: TransitionId,
+        /// Why.
+        why: RejectReason,
+    },
+    /// The city's own settings changed (policy, status, boundary).
+    SetCity(Box<City>),
+}
+
+/// A rider's answer to an offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Takes the job.
+    Accept,
+    /// Does not take it.
+    Decline {
+        /// The rider's reason, at most 200 characters.
+        reason: String,
+    },
+}
+
+/// One accepted position of a rider: the live dot only; the log keeps the rest.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fix {
+    /// The rider.
+    pub rider: RiderId,
+    /// The session it came through.
+    pub session: SessionId,
+    /// Where.
+    pub position: Position,
+    /// When it was recorded, device time corrected.
+    pub recorded_at: Timestamp,
+}
+
+/// A step as the device reports it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepReport {
+    /// The order.
+    pub order: OrderId,
+    /// What happened.
+    pub step: Step,
+    /// When, device time corrected.
+    pub at: Timestamp,
+    /// Where, when the device knew. A handover needs it.
+    pub position: Option<Position>,
+    /// Why, for a failed attempt, a return or a handover.
+    pub reason: Option<String>,
+    /// What proves it (OTP digest, photo key, signature key), stored with the event as it is.
+    pub proof: Option<Value>,
+}
+
+/// What travels with a placement into the same transaction.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PlacementExtras {
+    /// The sealed contact of the recipient.
+    pub contact: Option<SealedContact>,
+    /// The caller's idempotency key.
+    pub idempotency: Option<IdempotencyRecord>,
+}
+
+/// A contact that was encrypted before it came here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedContact {
+    /// Names the key.
+    pub key_id: String,
+    /// Nonce and ciphertext.
+    pub sealed: Vec<u8>,
+    /// When the row may be deleted.
+    pub expires_at: Timestamp,
+}
+
+/// One request of one caller, for `idempotency_keys`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IdempotencyRecord {
+    /// Who called: role and id.
+    pub caller: String,
+    /// The caller's key.
+    pub key: String,
+    /// SHA-256 of the request's canonical body.
+    pub digest: Vec<u8>,
+    /// The answer to give again.
+    pub answer: Value,
+    /// When the key is forgotten.
+    pub expires_at: Timestamp,
+}
+
+/// The device and its app's run that a session speaks for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Device {
+    /// The device's own lasting id.
+    pub device_id: String,
+    /// The run of its app.
+    pub boot_id: BootId,
+}
+
+/// Why the journal will never store a write.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RejectReason {
+    /// The stored version is not the expected one.
+    Conflict,
+    /// Another process holds the city.
+    Fenced,
+    /// The journal is full; the same request may be made again.
+    Busy,
+    /// The merchant has an order of that name.
+    DuplicateRef(OrderId),
+    /// The same request was stored before: this was its answer.
+    Replay(Value),
+    /// The key was used for another request.
+    KeyReused,
+    /// The database refused the write for itself.
+    Invalid(String),
+}
+
+/// A good answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The rider is live here; everything the device must know.
+    Connected(Box<RiderSync>),
+    /// The duty is stored.
+    Duty {
+        /// The duty in force.
+        duty: Duty,
+        /// What follows once the work in hand is finished.
+        next: Option<Duty>,
+    },
+    /// Noted; the time to answer now counts from here.
+    OfferSeen {
+        /// Milliseconds left to answer.
+        expires_in_ms: u64,
+    },
+    /// The job is the rider's.
+    Accepted(Box<JobView>),
+    /// The offer is closed.
+    Declined,
+    /// The order after the change.
+    Order {
+        /// The order.
+        order: OrderId,
+        /// Where it stands.
+        status: OrderStatus,
+        /// Its version.
+        version: i32,
+    },
+    /// A placement that was stored before: the answer that it got.
+    Replayed(Value),
+}
+
+/// What a device needs to resume.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RiderSync {
+    /// The committed duty.
+    pub duty: Duty,
+    /// What follows once the work in hand is finished.
+    pub next_duty: Option<Duty>,
+    /// The jobs in hand.
+    pub jobs: Vec<JobView>,
+    /// The offer that waits for an answer.
+    pub open_offer: Option<OfferView>,
+    /// Milliseconds between pings.
+    pub ping_interval_ms: u64,
+}
+
+/// A refusal, with a stable code.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// The session is not the rider's (any more).
+    #[error("another session has taken over")]
+    Superseded,
+    /// The rider may not work: status or documents.
+    #[error("the rider may not go on duty: not active, or documents not approved")]
+    NotAllowed,
+    /// The duty asked for is the engine's own.
+    #[error("this duty cannot be asked for")]
+    BadDuty,
+    /// No such offer here, for this rider.
+    #[error("no such offer")]
+    UnknownOffer,
+    /// The offer is closed.
+    #[error("the offer is closed: {0}")]
+    OfferClosed(OfferState),
+    /// No live order of that id in this city.
+    #[error("no such order in this city")]
+    UnknownOrder,
+    /// The order is another rider's.
+    #[error("the order is not in this rider's hands")]
+    NotYourOrder,
+    /// The step does not follow.
+    #[error(transparent)]
+    IllegalStep(IllegalStep),
+    /// A handover without a position, or a failure without a reason.
+    #[error("this step needs {0}")]
+    StepNeeds(&'static str),
+    /// The order has ended.
+    #[error("the order has ended: {0}")]
+    OrderEnded(OrderStatus),
+    /// Too many changes of this order wait for the journal.
+    #[error("the order is being changed; try again")]
+    OrderBusy,
+    /// A place lies outside the service area.
+    #[error("the {0} lies outside the service area")]
+    OutsideCity(&'static str),
+    /// The city takes no new orders.
+    #[error("the city takes no new orders now")]
+    CityPaused,
+    /// A bound of the city is reached.
+    #[error("the city is full: {0}")]
+    CityFull(&'static str),
+    /// The goods are picked up already.
+    #[error("the goods are picked up already")]
+    PickedUp,
+    /// The stored order has moved on.
+    #[error("the stored order has moved on")]
+    Conflict,
+    /// Another process holds the city.
+    #[error("this process no longer serves the city")]
+    Fenced,
+    /// The journal is full.
+    #[error("the store cannot take the change now; try again")]
+    StorageBusy,
+    /// The merchant has an order of that name.
+    #[error("external_ref is taken by order {0}")]
+    DuplicateRef(OrderId),
+    /// The idempotency key was used for another request.
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
+    /// The store refused the write itself.
+    #[error("the store refused the change")]
+    Invalid(String),
+}
+
+impl Refusal {
+    /// The stable code that a client sees.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Superseded => "superseded",
+            Self::NotAllowed => "not_allowed",
+            Self::BadDuty => "bad_duty",
+            Self::UnknownOffer => "unknown_offer",
+            Self::OfferClosed(_) => "offer_closed",
+            Self::UnknownOrder => "unknown_order",
+            Self::NotYourOrder => "not_your_order",
+            Self::IllegalStep(_) => "illegal_step",
+            Self::StepNeeds(_) => "step_incomplete",
+            Self::OrderEnded(_) => "order_ended",
+            Self::OrderBusy => "order_busy",
+            Self::OutsideCity(_) => "outside_city",
+            Self::CityPaused => "city_paused",
+            Self::CityFull(_) => "city_full",
+            Self::PickedUp => "picked_up",
+            Self::Conflict => "version_conflict",
+            Self::Fenced => "city_moved",
+            Self::StorageBusy => "storage_busy",
+            Self::DuplicateRef(_) => "external_ref_taken",
+            Self::KeyReused => "idempotency_key_reused",
+            Self::Invalid(_) => "storage_refused",
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! The rider socket, version 1: `GET /v1/rider/socket`, subprotocol `dispatch.v1.json` (one text frame per message).
+//!
+//! Every up frame that changes something carries an `id` chosen by the device and may be sent again: the answer is the
+//! same. An answer carries `re`, the id that it answers.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{LatLon, MoneyBody, PlaceBody};
+
+/// The subprotocol of the JSON encoding.
+pub const SUBPROTOCOL_JSON: &str = "dispatch.v1.json";
+
+/// A frame from the device.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Up {
+    /// The first frame of every connection.
+    Hello(Hello),
+    /// Asks for another duty; answered with `duty_changed` or `error`.
+    Duty {
+        /// The device's id for this request, 1 to 64 characters.
+        id: String,
+        /// What is wanted.
+        state: DutyWish,
+    },
+    /// One or many points, oldest first; answered with `pings_ack`, coalesced.
+    Pings {
+        /// The points, at most 500.
+        pings: Vec<Ping>,
+    },
+    /// The offer is on the rider's screen; answered with the `offer`, its time counted anew.
+    OfferSeen {
+        /// The device's id for this request.
+        id: String,
+        /// The offer.
+        offer: Uuid,
+    },
+    /// The rider takes it; answered with `assigned` after the commit.
+    OfferAccept {
+        /// The device's id for this request.
+        id: String,
+        /// The offer.
+        offer: Uuid,
+    },
+    /// The rider does not take it; answered with `offer_closed` after the commit.
+    OfferDecline {
+        /// The device's id for this request.
+        id: String,
+        /// The offer.
+        offer: Uuid,
+        /// Why, at most 200 characters.
+        reason: String,
+    },
+    /// A step of an order; answered with `order_changed` after the commit.
+    Progress(Progress),
+}
+
+/// Who speaks, on which device.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The device's own lasting id, 1 to 64 characters.
+    pub device_id: String,
+    /// The version of the app.
+    pub app_version: String,
+    /// Drawn anew at each start of the app; ping numbers count within it.
+    pub boot_id: Uuid,
+    /// The device's monotonic clock, milliseconds.
+    pub mono_ms: u64,
+    /// The device's wall clock, milliseconds since 1970: the skew is estimated from it.
+    pub at: i64,
+    /// Charge, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub battery: Option<f32>,
+}
+
+/// The duty that a device may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DutyWish {
+    /// Wants work.
+    On,
+    /// Pauses.
+    Break,
+    /// Goes home; while carrying: after the work in hand.
+    Off,
+}
+
+/// One point.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ping {
+    /// Counts up per device and boot, from 1.
+    pub seq: u64,
+    /// When the device recorded it, device time, milliseconds since 1970.
+    pub at: i64,
+    /// Degrees north.
+    pub lat: f64,
+    /// Degrees east.
+    pub lon: f64,
+    /// Radius of 68 % confidence, metres.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy_m: Option<f32>,
+    /// Ground speed, metres per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speed_mps: Option<f32>,
+    /// Course over ground, degrees clockwise from north.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heading_deg: Option<f32>,
+    /// Whether the platform says that the point was made up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mock: bool,
+}
+
+/// A step of an order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The device's id for this request.
+    pub id: String,
+    /// The order.
+    pub order: Uuid,
+    /// `at_pickup`, `picked_up`, `at_dropoff`, `delivered`, `attempt_failed`, `returning`, `returned` or `handover`.
+    pub step: String,
+    /// When, device time, milliseconds since 1970.
+    pub at: i64,
+    /// Where; a handover needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<LatLon>,
+    /// Why, for a failed attempt, a return or a handover; at most 200 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What proves it, at most 2 KiB as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Value>,
+}
+
+/// A frame to the device.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Down {
+    /// The answer to `hello`: the whole state.
+    Welcome(Welcome),
+    /// How far the points came.
+    PingsAck {
+        /// Every point up to this number was received.
+        received_to: u64,
+        /// Every point up to this number is stored; the device may forget it.
+        stored_to: u64,
+        /// Points that were refused, since the last ack.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        refused: Vec<RefusedPing>,
+    },
+    /// Will you take this?
+    Offer(Offer),
+    /// The offer is over.
+    OfferClosed {
+        /// The request that it answers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        re: Option<String>,
+        /// The offer.
+        offer: Uuid,
+        /// `declined`, `expired` or `withdrawn`, or a stable word with more detail.
+        why: String,
+    },
+    /// The job is yours; sent again at `welcome` as part of the plan.
+    Assigned {
+        /// The request that it answers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        re: Option<String>,
+        /// The job.
+        job: Job,
+    },
+    /// An order in hand changed, or is no longer yours.
+    OrderChanged {
+        /// The request that it answers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        re: Option<String>,
+        /// The order.
+        order: Uuid,
+        /// Where it stands.
+        status: String,
+        /// Its version, when the answer to a request.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<i32>,
+        /// Why: `progress`, `cancelled`, `ready_changed`, ...
+        why: String,
+        /// The job after the change; absent when it is no longer the rider's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        job: Option<Job>,
+    },
+    /// The duty in force.
+    DutyChanged {
+        /// The request that it answers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        re: Option<String>,
+        /// `ON`, `BREAK`, `OFF` or `AUTO_OFF`.
+        duty: String,
+        /// What follows once the work in hand is finished.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<String>,
+        /// Why.
+        why: String,
+    },
+    /// Ping at this interval from now on.
+    PingInterval {
+        /// Milliseconds.
+        ms: u64,
+    },
+    /// A frame was refused.
+    Error {
+        /// The request that it answers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        re: Option<String>,
+        /// A stable code.
+        code: String,
+        /// For people.
+        detail: String,
+    },
+    /// The server ends the connection.
+    Bye {
+        /// `taken_over`, `going_away`, `slow_reader`, `no_hello`, `city_moved`, ...
+        why: String,
+        /// When to come back; absent: do not reconnect by yourself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reconnect_after_ms: Option<u64>,
+    },
+}
+
+/// Everything a device needs to resume.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// Server time, milliseconds since 1970.
+    pub server_time: i64,
+    /// How fast the server's clock runs against real time; 1 in production.
+    pub clock_speed: f64,
+    /// Milliseconds of server time between pings.
+    pub ping_interval_ms: u64,
+    /// The city in which the rider is live.
+    pub city: String,
+    /// `ON`, `BREAK`, `OFF` or `AUTO_OFF`.
+    pub duty: String,
+    /// What follows once the work in hand is finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_duty: Option<String>,
+    /// The jobs in hand.
+    pub plan: Vec<Job>,
+    /// The offer that waits for an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_offer: Option<Offer>,
+}
+
+/// A refused point.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RefusedPing {
+    /// Its number.
+    pub seq: u64,
+    /// A stable code: `out_of_world`, `null_island`, `future`, `too_old`, `duplicate`, `off_duty`, ...
+    pub reason: String,
+}
+
+/// An offer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Offer {
+    /// The request that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub re: Option<String>,
+    /// Its id.
+    pub offer: Uuid,
+    /// Milliseconds of server time left to answer.
+    pub expires_in_ms: u64,
+    /// The job.
+    pub job: Job,
+    /// Estimated milliseconds of server time to the pickup.
+    pub pickup_eta_ms: u64,
+    /// Straight-line metres to the pickup.
+    pub pickup_distance_m: f64,
+    /// What it pays.
+    pub payout: MoneyBody,
+    /// When it was put on the wire, server time: latency is measured from it.
+    pub sent_at: i64,
+}
+
+/// A job: orders taken together, with their stops in order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its id.
+    pub job: Uuid,
+    /// Its orders.
+    pub orders: Vec<JobOrder>,
+    /// The stops still to be made.
+    pub stops: Vec<Stop>,
+}
+
+/// An order of a job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobOrder {
+    /// The order.
+    pub order: Uuid,
+    /// Where it stands.
+    pub status: String,
+    /// Its version.
+    pub version: i32,
+    /// Whose it is.
+    pub merchant: Uuid,
+    /// The merchant's name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_ref: Option<String>,
+    /// The merchant's own name for the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
+    /// When the goods are ready.
+    pub ready_at: i64,
+    /// When the recipient expects them.
+    pub promise_at: i64,
+    /// Cash to collect at the drop.
+    pub cash_to_collect: MoneyBody,
+}
+
+/// A stop.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stop {
+    /// `pickup`, `drop` or `return`.
+    pub kind: String,
+    /// For which order.
+    pub order: Uuid,
+    /// Where.
+    pub place: PlaceBody,
+    /// When.
+    pub at: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_have_the_documented_shape() {
+        let up: Up = serde_json::from_str(r#"{"type":"duty","id":"1","state":"on"}"#).unwrap();
+        assert_eq!(up, Up::Duty { id: "1".into(), state: DutyWish::On });
+        let down = Down::PingsAck { received_to: 3, stored_to: 2, refused: vec![] };
+        assert_eq!(serde_json::to_string(&down).unwrap(), r#"{"type":"pings_ack","received_to":3,"stored_to":2}"#);
+    }
+}
