@@ -6,4 +6,5 @@ pub mod domain;
 pub mod engine;
 pub mod metrics;
 pub mod store;
+pub mod supervisor;
 pub mod wire;
