@@ -28,7 +28,9 @@ pub const DEBIAN_PACKAGES: &str = "apt-get install --no-install-recommends postg
 #[derive(Debug, thiserror::Error)]
 pub enum SupervisorError {
     /// Another process holds the folder.
-    #[error("the data folder {dir} is in use by another dispatch process (pid {pid}); stop it or choose another --data-dir")]
+    #[error(
+        "the data folder {dir} is in use by another dispatch process (pid {pid}); stop it or choose another --data-dir"
+    )]
     InUse {
         /// The folder.
         dir: PathBuf,
@@ -36,13 +38,17 @@ pub enum SupervisorError {
         pid: String,
     },
     /// No server binaries.
-    #[error("no PostgreSQL server binaries found in {looked}; on Debian: {DEBIAN_PACKAGES}; elsewhere set PGBIN to the folder that holds initdb and postgres")]
+    #[error(
+        "no PostgreSQL server binaries found in {looked}; on Debian: {DEBIAN_PACKAGES}; elsewhere set PGBIN to the folder that holds initdb and postgres"
+    )]
     NoPostgres {
         /// Every place that was looked at.
         looked: String,
     },
     /// PostgreSQL does not run as root, and no way to another identity works here.
-    #[error("PostgreSQL refuses to run as root, user namespaces are not allowed here and there is neither a user `postgres` nor `nobody`; run this as an ordinary user")]
+    #[error(
+        "PostgreSQL refuses to run as root, user namespaces are not allowed here and there is neither a user `postgres` nor `nobody`; run this as an ordinary user"
+    )]
     NoIdentity,
     /// A file or a process could not be handled.
     #[error("{what} ({path})")]
