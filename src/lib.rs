@@ -1,6 +1,8 @@
 //! The dispatch engine.
 
 pub mod actors;
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;

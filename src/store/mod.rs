@@ -1,5 +1,8 @@
 //! Every SQL statement, one file per resource. Times are arguments: SQL never asks what time it is.
 
+pub mod checks;
+pub mod migrate;
+
 /// A pool of connections to Postgres.
 pub type Db = sqlx::PgPool;
 
@@ -12,6 +15,9 @@ pub enum StoreError {
     /// The database refused the statement, or a stored row cannot be read: trying again will not help.
     #[error("the database refused the statement")]
     Refused(#[source] sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error("the schema could not be brought up to date")]
+    Migration(#[source] sqlx::migrate::MigrateError),
     /// A stored row holds what the domain does not know.
     #[error("a stored row cannot be read: {0}")]
     Corrupt(String),

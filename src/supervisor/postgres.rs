@@ -82,6 +82,17 @@ impl Postgres {
         }
     }
 
+    /// Throws the cluster of a data folder away, if there is one.
+    ///
+    /// # Errors
+    /// Any [`SupervisorError`].
+    pub async fn discard(dir: &DataDir) -> Result<(), SupervisorError> {
+        let home = dir.folder("pg")?;
+        let data = home.join("data");
+        recover(POSTGRES, &data.join("postmaster.pid"), &data).await?;
+        fs::remove_dir_all(&home).map_err(SupervisorError::io("the cluster cannot be removed", &home))
+    }
+
     async fn try_start(
         identity: Identity,
         bin: &Path,
