@@ -41,6 +41,8 @@ pub struct City {
     pub(super) queue: OrderQueue,
     pub(super) index: RiderIndex,
     pub(super) pending: BTreeMap<TransitionId, Pending>,
+    /// Placements among the pending writes.
+    pub(super) placing: usize,
     pub(super) deferred: BTreeMap<OrderId, Deferred>,
     pub(super) closed_offers: BTreeMap<OfferId, ClosedOffer>,
     pub(super) ended_orders: BTreeMap<OrderId, EndedOrder>,
@@ -89,6 +91,7 @@ impl City {
             queue: OrderQueue::default(),
             index: RiderIndex::default(),
             pending: BTreeMap::new(),
+            placing: 0,
             deferred: BTreeMap::new(),
             closed_offers: BTreeMap::new(),
             ended_orders: BTreeMap::new(),
@@ -140,7 +143,6 @@ impl City {
         &self.settings
     }
 
-    /// Live positions that arrive while a city is busy keep their order; the newest of a rider is the live dot.
     pub(super) fn reply(&mut self, to: ReplyTo, result: Result<Outcome, Refusal>) {
         self.out.push(Effect::Reply { to, result });
     }

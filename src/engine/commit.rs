@@ -9,13 +9,13 @@ use super::{
     city::City,
     command::{Outcome, Refusal, RejectReason},
     effect::Alert,
-    state::Then,
+    state::{Pending, Then},
 };
 
 impl City {
     /// A write is stored: what it promised may now be told.
     pub(super) fn committed(&mut self, now: Timestamp, transition: TransitionId) {
-        let Some(pending) = self.pending.remove(&transition) else { return };
+        let Some(pending) = self.take_pending(transition) else { return };
         let order = pending.change.map(|(order, state)| {
             if let Some(live) = self.orders.get_mut(&order) {
                 live.state = *state;
@@ -57,7 +57,7 @@ impl City {
 
     /// A write will never be stored: everything is as before it, and whoever waits is told why.
     pub(super) fn rejected(&mut self, now: Timestamp, transition: TransitionId, why: &RejectReason) {
-        let Some(pending) = self.pending.remove(&transition) else { return };
+        let Some(pending) = self.take_pending(transition) else { return };
         let order = pending.change.map(|(order, _)| {
             if let Some(live) = self.orders.get_mut(&order) {
                 live.pending = false;
@@ -97,6 +97,13 @@ impl City {
         if let Some(order) = order {
             self.resume(now, order);
         }
+    }
+
+    /// Takes a write out of those that wait; an answer that comes twice finds nothing.
+    fn take_pending(&mut self, transition: TransitionId) -> Option<Pending> {
+        let pending = self.pending.remove(&transition)?;
+        self.placing -= usize::from(matches!(pending.then, Then::Placed { .. }));
+        Some(pending)
     }
 
     /// Goes on with what waited for the journal's answer about an order, until the next write.

@@ -41,7 +41,7 @@ fn orders_stand_in_one_place(city: &City) -> Result<(), Broken> {
         let places = usize::from(city.queue.contains(*id)) + usize::from(scheduled.contains(id)) + holders.len().min(1);
         ensure(places == 1, || format!("{id:?} ({}) stands in {places} places", live.state.status))?;
         ensure(holders.len() <= 1, || format!("{id:?} is in the hands of {holders:?}"))?;
-        ensure(live.state.status.has_rider() == !holders.is_empty(), || {
+        ensure(live.state.status.has_rider() != holders.is_empty(), || {
             format!("{id:?} is {} and in the hands of {holders:?}", live.state.status)
         })?;
         ensure(holders.is_empty() || live.state.rider == holders.first().copied(), || {

@@ -55,9 +55,8 @@ impl City {
                 return self.refuse(reply, Refusal::OutsideCity(name));
             }
         }
-        let placing = self.pending.values().filter(|pending| matches!(pending.then, Then::Placed { .. })).count();
         let bound = usize::try_from(self.settings.policy.max_waiting_orders).unwrap_or(usize::MAX);
-        if self.queue.len() + self.scheduled.len() + placing >= bound {
+        if self.queue.len() + self.scheduled.len() + self.placing >= bound {
             return self.refuse(reply, Refusal::CityFull("orders"));
         }
         let later = spec.dispatch_at.is_some_and(|at| at > now);
@@ -85,6 +84,7 @@ impl City {
         let events = number_events(&mut state, now, kinds);
         let transition = TransitionId(self.ids.next(now));
         let order = Box::new(self.live_order(spec.clone(), state.clone()));
+        self.placing += 1;
         self.pending.insert(transition, Pending { change: None, then: Then::Placed { order, reply } });
         let write = PlaceWrite { transition, spec, state, events, extras };
         self.out.push(Effect::Persist(Box::new(Write::Place(write))));

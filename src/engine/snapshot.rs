@@ -79,7 +79,7 @@ impl City {
 
     fn order_view(&self, order: OrderId) -> Option<OrderView> {
         let live = self.orders.get(&order)?;
-        let waiting_for = live.state.status.is_waiting().then(|| match (live.pending, live.offer) {
+        let waiting_for = live.state.status.is_waiting().then_some(match (live.pending, live.offer) {
             (true, _) => WaitReason::Committing,
             (_, Some(_)) => WaitReason::Offered,
             _ => live.wait,
