@@ -1,4 +1,5 @@
-//! The dispatch engine.
+#![doc = include_str!("ARCHITECTURE.md")]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::float_cmp, reason = "a test may fail loudly"))]
 
 pub mod actors;
 pub mod app;
