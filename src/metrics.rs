@@ -2,8 +2,8 @@
 //! Prometheus conventions (base units, `_total`, `_seconds`).
 
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
-    core::Collector,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder, core::Collector,
 };
 
 /// A registry of one running app; two apps in one process (tests) do not share figures.
@@ -74,6 +74,13 @@ impl Metrics {
     #[must_use]
     pub fn gather(&self) -> Vec<prometheus::proto::MetricFamily> {
         self.registry.gather()
+    }
+
+    /// A histogram of seconds by labels.
+    #[must_use]
+    pub fn seconds_by(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
+        let options = HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec());
+        self.register(made(HistogramVec::new(options, labels)))
     }
 
     /// The text exposition of everything registered.

@@ -1,7 +1,13 @@
 //! Every SQL statement, one file per resource. Times are arguments: SQL never asks what time it is.
 
 pub mod checks;
+pub mod cities;
+pub mod contacts;
+pub mod idempotency;
+pub mod merchants;
 pub mod migrate;
+pub mod orders;
+pub mod riders;
 
 /// A pool of connections to Postgres.
 pub type Db = sqlx::PgPool;
@@ -47,4 +53,13 @@ impl From<sqlx::Error> for StoreError {
         };
         if transient { Self::Unavailable(error) } else { Self::Refused(error) }
     }
+}
+
+/// Whether the database answers at all.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn ping(db: &Db) -> Result<(), StoreError> {
+    sqlx::query_scalar!("SELECT 1").fetch_one(db).await?;
+    Ok(())
 }

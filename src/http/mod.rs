@@ -1,0 +1,103 @@
+//! REST version 1 and the socket upgrades: parse, call, render. No rule about orders or riders stands here.
+//!
+//! [`app`] is the whole application; `routes.rs` shows its route table on one screen, and there is one file per resource.
+
+pub mod auth;
+mod body;
+mod check;
+mod cities;
+mod city_state;
+mod convert;
+mod fallback;
+mod health;
+mod merchants;
+mod observe;
+mod openapi;
+mod options;
+mod orders;
+mod page;
+mod place;
+pub mod problem;
+mod riders;
+pub mod routes;
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use actix_web::{
+    App, Error,
+    body::MessageBody,
+    dev::{ServiceFactory, ServiceRequest, ServiceResponse},
+    middleware::{Compress, from_fn},
+    web,
+};
+use utoipa_actix_web::AppExt;
+
+use crate::{
+    actors::router::Router,
+    clock::Clock,
+    domain::city::City,
+    metrics::Metrics,
+    store::{Db, contacts::Sealer},
+};
+use auth::Tokens;
+pub use observe::Figures;
+pub use options::Options;
+
+/// Starts a stored city, or tells the running one its new settings.
+pub type ApplyCity = Arc<
+    dyn Fn(City) -> Pin<Box<dyn Future<Output = Result<(), Box<dyn std::error::Error + Send + Sync>>>>> + Send + Sync,
+>;
+
+/// Says how the cache is, for `/health/ready`: a stable word such as `up`, `down` or `in_process`.
+pub type CacheState = Arc<dyn Fn() -> &'static str + Send + Sync>;
+
+/// Everything that handlers need. Cheap to clone; made once per process.
+#[derive(Clone)]
+pub struct Deps {
+    /// The store.
+    pub db: Db,
+    /// The cities that run here.
+    pub router: Router,
+    /// Brings a stored city to life.
+    pub apply_city: ApplyCity,
+    /// How the cache is.
+    pub cache_state: CacheState,
+    /// The time.
+    pub clock: Clock,
+    /// What `/metrics` shows.
+    pub metrics: Metrics,
+    /// The figures of this part; [`Figures::new`] registers them, once per process.
+    pub figures: Figures,
+    /// Checks bearer tokens.
+    pub tokens: Tokens,
+    /// Seals and opens customers' contacts.
+    pub sealer: Sealer,
+    /// The limits of this part.
+    pub options: Options,
+}
+
+/// The whole application, for `HttpServer::new(move || http::app(deps.clone()))` and for tests.
+pub fn app(
+    deps: Deps,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody + use<>>,
+        Error = Error,
+        InitError = (),
+    > + use<>,
+> {
+    let body_limit = deps.options.body_limit_bytes;
+    let (app, document) = App::new()
+        .into_utoipa_app()
+        .openapi(openapi::base())
+        .app_data(web::Data::new(deps.clone()))
+        .app_data(web::PayloadConfig::new(body_limit))
+        .app_data(fallback::path_config())
+        .app_data(fallback::query_config())
+        .configure(routes::routes)
+        .default_service(web::to(fallback::unmatched))
+        .split_for_parts();
+    app.app_data(web::Data::new(document)).wrap(Compress::default()).wrap(from_fn(observe::observe))
+}

@@ -1,0 +1,252 @@
+//! Reading, listing and changing orders.
+
+use actix_web::{get, post, web};
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use uuid::Uuid;
+
+use super::{
+    Deps,
+    auth::{Caller, may_operate},
+    body::Body,
+    check,
+    convert::{event_body, order_body},
+    page,
+    problem::{Code, Failure},
+};
+use crate::{
+    actors::city::CityCallError,
+    domain::{
+        access::Principal,
+        ids::{CityCode, OrderId, ReplyTo, RiderId},
+        order::OrderStatus,
+        time::Timestamp,
+    },
+    engine::command::{Command, Outcome, Refusal},
+    store::{
+        self,
+        orders::{OrderFilter, StoredOrder, id_floor},
+    },
+    wire::{
+        problem::Problem,
+        rest::{CancelOrder, ChangeReady, Contact, OrderBody, OrderPage, OrderReceipt},
+    },
+};
+
+/// Which orders to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct OrderQuery {
+    /// Of one city. An operator of some cities must name one of them.
+    pub city: Option<String>,
+    /// In one of these states, separated by commas.
+    pub status: Option<String>,
+    /// Placed at this time or later (RFC 3339).
+    pub from: Option<DateTime<Utc>>,
+    /// Placed before this time (RFC 3339).
+    pub to: Option<DateTime<Utc>>,
+    /// Entries per page, at most 200; 50 when absent.
+    pub limit: Option<u32>,
+    /// The `next` of the page before; goes with the same filter.
+    pub page: Option<String>,
+}
+
+/// One order with its history. Merchants see their own, operators those of their cities, a rider the one in hand, with
+/// the recipient.
+#[utoipa::path(
+    tag = "orders",
+    params(("id" = Uuid, Path, description = "the order")),
+    responses(
+        (status = 200, description = "the order", body = OrderBody),
+        (status = "default", description = "a problem", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+#[get("/v1/orders/{id}")]
+pub async fn get_order(
+    deps: web::Data<Deps>,
+    caller: Caller,
+    id: web::Path<Uuid>,
+) -> Result<web::Json<OrderBody>, Failure> {
+    let id = OrderId(*id);
+    let order = visible(&deps, &caller.0, id).await?;
+    let contact = match caller.0 {
+        Principal::Rider(_) => contact(&deps, id).await?,
+        _ => None,
+    };
+    let events = store::orders::events(&deps.db, id).await?;
+    let events = Some(events.into_iter().map(event_body).collect());
+    Ok(web::Json(OrderBody { events, contact, ..order_body(order) }))
+}
+
+/// Orders, newest first. Merchants see their own.
+#[utoipa::path(
+    tag = "orders",
+    params(OrderQuery),
+    responses(
+        (status = 200, description = "a page of orders", body = OrderPage),
+        (status = "default", description = "a problem", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+#[get("/v1/orders")]
+pub async fn list_orders(
+    deps: web::Data<Deps>,
+    caller: Caller,
+    query: web::Query<OrderQuery>,
+) -> Result<web::Json<OrderPage>, Failure> {
+    let mut filter = filter(&caller.0, &query)?;
+    let name = format!("orders {filter:?}");
+    let limit = page::size(&deps, query.limit)?;
+    if let Some(token) = &query.page {
+        filter.below = filter.below.min(page::after(&name, token)?);
+    }
+    let mut orders = store::orders::list(&deps.db, &filter, i64::from(limit) + 1).await?;
+    let next = page::cut(&mut orders, limit, |order| order.id).map(|last| page::token(&name, last));
+    Ok(web::Json(OrderPage { orders: orders.into_iter().map(order_body).collect(), next }))
+}
+
+/// Calls an order off (its merchant, operator of its city, admin). After pickup it is refused with `picked_up`, or the
+/// goods come back, as the city's engine decides. Answered once it is stored.
+#[utoipa::path(
+    tag = "orders",
+    params(("id" = Uuid, Path, description = "the order")),
+    request_body = CancelOrder,
+    responses(
+        (status = 200, description = "stored", body = OrderReceipt),
+        (status = "default", description = "a problem", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+#[post("/v1/orders/{id}/cancel")]
+pub async fn cancel_order(
+    deps: web::Data<Deps>,
+    caller: Caller,
+    id: web::Path<Uuid>,
+    body: Body<CancelOrder>,
+) -> Result<web::Json<OrderReceipt>, Failure> {
+    let reason = check::text("/reason", &body.0.reason, check::MAX_TEXT)?;
+    let (order, actor) = (OrderId(*id), caller.0.actor());
+    change(&deps, &caller.0, order, move |reply| Command::Cancel { order, actor, reason, reply }).await
+}
+
+/// Says when the goods will be ready (its merchant, operator of its city, admin). Answered once it is stored.
+#[utoipa::path(
+    tag = "orders",
+    params(("id" = Uuid, Path, description = "the order")),
+    request_body = ChangeReady,
+    responses(
+        (status = 200, description = "stored", body = OrderReceipt),
+        (status = "default", description = "a problem", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+#[post("/v1/orders/{id}/ready")]
+pub async fn change_ready(
+    deps: web::Data<Deps>,
+    caller: Caller,
+    id: web::Path<Uuid>,
+    body: Body<ChangeReady>,
+) -> Result<web::Json<OrderReceipt>, Failure> {
+    let (now, ready_at) = (deps.clock.now(), Timestamp::from(body.0.ready_at));
+    let horizon = std::time::Duration::from_secs(u64::from(deps.options.horizon_s));
+    if ready_at > now + horizon || ready_at + horizon < now {
+        return Err(Failure::field("/ready_at", format!("must lie within {} s of now", deps.options.horizon_s)));
+    }
+    let (order, actor) = (OrderId(*id), caller.0.actor());
+    change(&deps, &caller.0, order, move |reply| Command::ChangeReady { order, ready_at, actor, reply }).await
+}
+
+/// Has the order's city change it.
+async fn change(
+    deps: &Deps,
+    caller: &Principal,
+    id: OrderId,
+    build: impl FnOnce(ReplyTo) -> Command + Send + 'static,
+) -> Result<web::Json<OrderReceipt>, Failure> {
+    if matches!(caller, Principal::Rider(_)) {
+        return Err(Failure::new(Code::WrongRole));
+    }
+    let order = visible(deps, caller, id).await?;
+    still_open(&order)?;
+    let city = deps.router.city(&city_of(&order)?)?;
+    match city.ask(deps.options.ask(), build).await {
+        Ok(Outcome::Order { order, status, version }) => {
+            Ok(web::Json(OrderReceipt { id: order.0, status: status.to_string(), version }))
+        }
+        Ok(other) => Err(Failure::internal(format!("a change of an order was answered with {other:?}"))),
+        // It ended between the two looks: the store knows how.
+        Err(CityCallError::Refused(Refusal::UnknownOrder)) => {
+            let order = store::orders::get(&deps.db, id).await?.ok_or_else(|| Failure::new(Code::UnknownOrder))?;
+            still_open(&order)?;
+            Err(Refusal::UnknownOrder.into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn still_open(order: &StoredOrder) -> Result<(), Failure> {
+    let status = order.status()?;
+    if status.is_end() { Err(Refusal::OrderEnded(status).into()) } else { Ok(()) }
+}
+
+fn city_of(order: &StoredOrder) -> Result<CityCode, Failure> {
+    CityCode::parse(&order.city).map_err(Failure::internal)
+}
+
+/// The order, for a caller who may see it; to everybody else there is no such order.
+async fn visible(deps: &Deps, caller: &Principal, id: OrderId) -> Result<StoredOrder, Failure> {
+    let unknown = || Failure::new(Code::UnknownOrder);
+    let order = store::orders::get(&deps.db, id).await?.ok_or_else(unknown)?;
+    let allowed = match caller {
+        Principal::Admin { .. } => true,
+        Principal::Operator { .. } => caller.may_operate(&city_of(&order)?),
+        Principal::Merchant(own) => order.merchant_id == own.0,
+        Principal::Rider(own) => has_in_hand(*own, &order)?,
+    };
+    if allowed { Ok(order) } else { Err(unknown()) }
+}
+
+fn has_in_hand(rider: RiderId, order: &StoredOrder) -> Result<bool, Failure> {
+    Ok(order.rider_id == Some(rider.0) && order.status()?.has_rider())
+}
+
+async fn contact(deps: &Deps, id: OrderId) -> Result<Option<Contact>, Failure> {
+    let Some(sealed) = store::contacts::find(&deps.db, id, deps.clock.now()).await? else { return Ok(None) };
+    let text = deps.sealer.open(id, &sealed).map_err(Failure::internal)?;
+    // The parser's message could quote the contact.
+    let contact = serde_json::from_slice(&text).map_err(|_| Failure::internal("a sealed contact is no contact"))?;
+    Ok(Some(contact))
+}
+
+fn filter(caller: &Principal, query: &OrderQuery) -> Result<OrderFilter, Failure> {
+    let city = query.city.as_deref().map(check::city).transpose()?;
+    let merchant = match (caller, &city) {
+        (Principal::Rider(_), _) => return Err(Failure::new(Code::WrongRole)),
+        (Principal::Merchant(own), _) => Some(*own),
+        (_, Some(city)) => {
+            may_operate(caller, city)?;
+            None
+        }
+        (Principal::Operator { cities, .. }, None) if !cities.is_empty() => {
+            return Err(Failure::query("an operator of some cities must name one of them"));
+        }
+        (_, None) => None,
+    };
+    let statuses = query.status.as_deref().map(|list| {
+        let mut statuses = list.split(',').map(OrderStatus::parse).collect::<Result<Vec<_>, _>>()?;
+        statuses.sort_unstable();
+        statuses.dedup();
+        Ok::<_, crate::domain::text::UnknownName>(statuses)
+    });
+    let from = query.from.map_or(Uuid::nil(), |at| id_floor(at.into()));
+    let below = query.to.map_or(Uuid::max(), |at| id_floor(at.into()));
+    if from > below {
+        return Err(Failure::query("from must not lie after to"));
+    }
+    Ok(OrderFilter {
+        city,
+        merchant,
+        statuses: statuses.transpose().map_err(|e| Failure::query(e.to_string()))?,
+        from,
+        below,
+    })
+}

@@ -1,0 +1,156 @@
+//! Riders as they stand in the store. Their duty is written by the journal only.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{Db, StoreError};
+use crate::domain::{
+    duty::Duty,
+    ids::{CityCode, RiderId},
+    rider::{KycStatus, RiderProfile, RiderStatus, Vehicle},
+    time::Timestamp,
+};
+
+/// A rider, whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRider {
+    /// Who.
+    pub id: Uuid,
+    /// For people.
+    pub name: String,
+    /// Mobile number, E.164.
+    pub mobile: String,
+    /// The city the rider works in.
+    pub city: String,
+    /// As [`RiderStatus`].
+    pub status: String,
+    /// As [`KycStatus`].
+    pub kyc_status: String,
+    /// As [`Vehicle`].
+    pub vehicle: String,
+    /// Size units that the bag or vehicle holds.
+    pub capacity_units: i32,
+    /// As [`Duty`], as last committed.
+    pub duty: String,
+    /// Since when.
+    pub duty_since: Option<DateTime<Utc>>,
+    /// When the rider was created.
+    pub created_at: DateTime<Utc>,
+}
+
+/// A rider who is to be stored; active and off duty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRider {
+    /// Who.
+    pub id: RiderId,
+    /// For people.
+    pub name: String,
+    /// Mobile number, E.164.
+    pub mobile: String,
+    /// The city the rider works in.
+    pub city: CityCode,
+    /// Where the documents stand.
+    pub kyc: KycStatus,
+    /// How the rider moves.
+    pub vehicle: Vehicle,
+    /// Size units that the bag or vehicle holds.
+    pub capacity_units: i32,
+}
+
+/// What became of a new rider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// Stored.
+    Stored(StoredRider),
+    /// Another rider has the mobile number.
+    MobileTaken,
+    /// There is no such city.
+    UnknownCity,
+}
+
+/// Stores a new rider.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn insert(db: &Db, rider: &NewRider, now: Timestamp) -> Result<Inserted, StoreError> {
+    let stored = sqlx::query_as!(
+        StoredRider,
+        r#"INSERT INTO riders (id, name, mobile, city, kyc_status, vehicle, capacity_units, created_at, updated_at)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+           ON CONFLICT (mobile) DO NOTHING
+           RETURNING id, name, mobile, city, status, kyc_status, vehicle, capacity_units, duty, duty_since, created_at"#,
+        rider.id.0,
+        rider.name,
+        rider.mobile,
+        rider.city.as_str(),
+        rider.kyc.as_str(),
+        rider.vehicle.as_str(),
+        rider.capacity_units,
+        now.to_datetime()
+    )
+    .fetch_optional(db)
+    .await;
+    match stored {
+        Ok(Some(rider)) => Ok(Inserted::Stored(rider)),
+        Ok(None) => Ok(Inserted::MobileTaken),
+        // riders_city_fkey is the only foreign key that an insert can break.
+        Err(sqlx::Error::Database(refusal)) if refusal.is_foreign_key_violation() => Ok(Inserted::UnknownCity),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// One rider.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn get(db: &Db, id: RiderId) -> Result<Option<StoredRider>, StoreError> {
+    Ok(sqlx::query_as!(
+        StoredRider,
+        r#"SELECT id, name, mobile, city, status, kyc_status, vehicle, capacity_units, duty, duty_since, created_at
+             FROM riders WHERE id = $1"#,
+        id.0
+    )
+    .fetch_optional(db)
+    .await?)
+}
+
+/// Riders of a city with ids below `before`, newest first, at most `limit`.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn list(db: &Db, city: &CityCode, before: Uuid, limit: i64) -> Result<Vec<StoredRider>, StoreError> {
+    Ok(sqlx::query_as!(
+        StoredRider,
+        r#"SELECT id, name, mobile, city, status, kyc_status, vehicle, capacity_units, duty, duty_since, created_at
+             FROM riders WHERE city = $1 AND id < $2 ORDER BY id DESC LIMIT $3"#,
+        city.as_str(),
+        before,
+        limit
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// What a city needs to know of a rider, and the committed duty.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn profile(db: &Db, id: RiderId) -> Result<Option<(RiderProfile, Duty)>, StoreError> {
+    let row =
+        sqlx::query!("SELECT city, status, kyc_status, vehicle, capacity_units, duty FROM riders WHERE id = $1", id.0)
+            .fetch_optional(db)
+            .await?;
+    row.map(|row| {
+        let bad = |what: &dyn std::fmt::Display| StoreError::Corrupt(format!("rider {id}: {what}"));
+        let profile = RiderProfile {
+            id,
+            city: CityCode::parse(&row.city).map_err(|e| bad(&e))?,
+            status: RiderStatus::parse(&row.status).map_err(|e| bad(&e))?,
+            kyc: KycStatus::parse(&row.kyc_status).map_err(|e| bad(&e))?,
+            vehicle: Vehicle::parse(&row.vehicle).map_err(|e| bad(&e))?,
+            capacity_units: u32::try_from(row.capacity_units).map_err(|e| bad(&e))?,
+        };
+        Ok((profile, Duty::parse(&row.duty).map_err(|e| bad(&e))?))
+    })
+    .transpose()
+}
