@@ -63,15 +63,6 @@ pub fn runtime() -> io::Result<SystemRunner> {
     Ok(actix::System::with_tokio_rt(move || tokio))
 }
 
-/// Checks what only the parts themselves can check.
-///
-/// # Errors
-/// [`AppError::Config`].
-pub fn check(config: &Config) -> Result<(), AppError> {
-    let _ = config;
-    Ok(())
-}
-
 /// Opens the pool.
 ///
 /// # Errors

@@ -13,6 +13,11 @@ use std::{
 use config::{Environment as EnvironmentSource, File, FileFormat};
 use serde::Deserialize;
 
+use crate::{
+    http::{self, auth::MIN_SECRET_BYTES},
+    store::contacts::Sealer,
+};
+
 /// Well-known environment variables and the keys they set.
 const WELL_KNOWN: [(&str, &str); 6] = [
     ("DATABASE_URL", "database.url"),
@@ -23,8 +28,8 @@ const WELL_KNOWN: [(&str, &str); 6] = [
     ("RUST_LOG", "log.filter"),
 ];
 
-/// The fewest bytes of a token secret: as many as the digest of HS256 has.
-pub const MIN_SECRET_BYTES: usize = 32;
+const JWT_SECRET: &str = "auth.jwt_secret (DISPATCH_JWT_SECRET)";
+const CONTACT_KEY: &str = "contacts.key (DISPATCH_CONTACT_KEY)";
 
 /// Everything that can be set. Every section takes its documented defaults where a key is missing.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -32,6 +37,8 @@ pub const MIN_SECRET_BYTES: usize = 32;
 pub struct Config {
     /// The listening socket and the end of the program.
     pub server: ServerOptions,
+    /// The REST interface.
+    pub http: http::Options,
     /// The database.
     pub database: DatabaseOptions,
     /// The mirror's Redis.
@@ -122,7 +129,7 @@ pub struct AuthOptions {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ContactOptions {
-    /// Encrypts order contacts: 32 bytes as 64 hexadecimal digits.
+    /// Encrypts order contacts: 32 bytes in base64.
     pub key: Option<Secret>,
 }
 
@@ -292,6 +299,9 @@ impl Config {
         if let Some(secret) = &self.auth.jwt_secret {
             check_secret(secret)?;
         }
+        if let Some(key) = &self.contacts.key {
+            seal(key)?;
+        }
         tracing_subscriber::EnvFilter::try_new(&self.log.filter)
             .map_err(|error| ConfigError::invalid("log.filter", error.to_string()))?;
         Ok(())
@@ -306,6 +316,15 @@ impl Config {
         self.database.url.as_ref().ok_or_else(missing)
     }
 
+    /// What seals the contacts of orders.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] when its key is not set.
+    pub fn sealer(&self) -> Result<Sealer, ConfigError> {
+        let missing = || ConfigError::invalid(CONTACT_KEY, "is not set; it takes 32 random bytes in base64");
+        seal(self.contacts.key.as_ref().ok_or_else(missing)?)
+    }
+
     /// The secret that signs tokens.
     ///
     /// # Errors
@@ -313,7 +332,7 @@ impl Config {
     pub fn jwt_secret(&self) -> Result<&Secret, ConfigError> {
         let missing = || {
             let problem = format!("is not set; it takes at least {MIN_SECRET_BYTES} random bytes");
-            ConfigError::invalid("auth.jwt_secret (DISPATCH_JWT_SECRET)", problem)
+            ConfigError::invalid(JWT_SECRET, problem)
         };
         self.auth.jwt_secret.as_ref().ok_or_else(missing)
     }
@@ -327,10 +346,14 @@ impl ServerOptions {
     }
 }
 
+fn seal(key: &Secret) -> Result<Sealer, ConfigError> {
+    Sealer::from_base64(key.expose()).map_err(|error| ConfigError::invalid(CONTACT_KEY, error.to_string()))
+}
+
 fn check_secret(secret: &Secret) -> Result<(), ConfigError> {
     if secret.expose().len() < MIN_SECRET_BYTES {
         let problem = format!("is too short: {} bytes, it takes at least {MIN_SECRET_BYTES}", secret.expose().len());
-        return Err(ConfigError::invalid("auth.jwt_secret (DISPATCH_JWT_SECRET)", problem));
+        return Err(ConfigError::invalid(JWT_SECRET, problem));
     }
     Ok(())
 }
@@ -381,6 +404,8 @@ mod tests {
         assert!(range.contains("clock.speed"), "{range}");
         let short = load(&[("DISPATCH_JWT_SECRET", "hunter2")]).unwrap_err().to_string();
         assert!(short.contains("DISPATCH_JWT_SECRET") && !short.contains("hunter2"), "{short}");
+        let key = load(&[("DISPATCH_CONTACT_KEY", "hunter2")]).unwrap_err().to_string();
+        assert!(key.contains("DISPATCH_CONTACT_KEY") && !key.contains("hunter2"), "{key}");
         let filter = load(&[("RUST_LOG", "=;=")]).unwrap_err().to_string();
         assert!(filter.contains("log.filter"), "{filter}");
     }

@@ -19,6 +19,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     // What production cannot do without is asked for before anything starts.
     config.database_url()?;
     config.jwt_secret()?;
+    config.sealer()?;
     logging::to_terminal(&config.log)?;
     app::runtime()?.block_on(async {
         let mut signals = StopSignals::listen()?;

@@ -86,7 +86,7 @@ pub fn migrate(config: &Config) -> anyhow::Result<()> {
 pub fn check_config(config: &Config) -> anyhow::Result<()> {
     config.database_url()?;
     config.jwt_secret()?;
-    app::check(config)?;
+    config.sealer()?;
     println!("{config:#?}");
     Ok(())
 }

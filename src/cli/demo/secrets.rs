@@ -8,8 +8,12 @@ use std::{
 };
 
 use anyhow::Context;
+use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::config::{Config, Secret};
+
+/// The length of 32 bytes in base64 with padding.
+const ENCODED_LEN: usize = 44;
 
 /// Fills in what the configuration leaves out.
 ///
@@ -25,16 +29,16 @@ pub fn fill(config: &mut Config, folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// 32 random bytes as hexadecimal digits.
+/// 32 random bytes in base64.
 fn kept(path: &Path) -> std::io::Result<Secret> {
     match fs::read_to_string(path) {
-        Ok(text) if text.len() == 64 => return Ok(Secret::new(text)),
+        Ok(text) if text.len() == ENCODED_LEN => return Ok(Secret::new(text)),
         Ok(_cut_off) => fs::remove_file(path)?,
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
     let bytes: [u8; 32] = rand::random();
-    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = STANDARD.encode(bytes);
     File::options().create_new(true).write(true).mode(0o600).open(path)?.write_all(text.as_bytes())?;
     Ok(Secret::new(text))
 }
