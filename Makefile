@@ -7,12 +7,11 @@ CARGO ?= cargo
 
 # A living city: private PostgreSQL and Redis, the engine, a simulated fleet. FOR=60s ends by itself; ARGS="--riders 100".
 demo: setup
-	$(CARGO) build --release --workspace
 	$(CARGO) run --release -- demo $(if $(FOR),--for $(FOR)) $(ARGS)
 
 # Every test, against a private PostgreSQL. ARGS="--test catalogue" runs some.
 test: setup
-	$(CARGO) test --workspace $(ARGS)
+	$(CARGO) test $(ARGS)
 
 # Says what is missing and installs it.
 setup:
@@ -38,7 +37,7 @@ sqlx-check: setup
 
 # The load tester against a running engine: make load ARGS="synthetic --url ... --riders 1000"
 load: setup
-	$(CARGO) run --release --package loadtest -- $(ARGS)
+	$(CARGO) run --release --bin loadtest -- $(ARGS)
 
 # The terminal view of a running demo's city: make watch CITY=blr ARGS="--url http://127.0.0.1:PORT"
 watch: setup

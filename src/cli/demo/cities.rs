@@ -1,5 +1,7 @@
 //! The two demo cities, set up over REST as an administrator would.
 
+use std::time::Duration;
+
 use anyhow::{Context, ensure};
 use serde_json::json;
 
@@ -52,12 +54,15 @@ pub fn codes() -> impl Iterator<Item = &'static str> {
     CITIES.iter().map(|city| city.code)
 }
 
-/// Makes the cities, or sets them as they should be.
+/// Makes the cities, or sets them as they should be. The time between pings is of the engine's clock.
 ///
 /// # Errors
 /// When the engine refuses or does not answer.
-pub async fn seed(url: &str, admin_token: &str) -> anyhow::Result<()> {
+pub async fn seed(url: &str, admin_token: &str, ping_every: Duration) -> anyhow::Result<()> {
     let client = reqwest::Client::new();
+    let ping_interval_s = ping_every.as_secs().max(1);
+    // A rider who missed two pings is still a fresh one, at every speed of the clock.
+    let policy = json!({ "ping_interval_s": ping_interval_s, "fix_freshness_s": (3 * ping_interval_s).max(60) });
     for city in &CITIES {
         let body = NewCity {
             code: city.code.into(),
@@ -67,7 +72,7 @@ pub async fn seed(url: &str, admin_token: &str) -> anyhow::Result<()> {
             time_zone: "Asia/Kolkata".into(),
             day_cutover_min: 240,
             currency: "INR".into(),
-            policy: json!({ "ping_interval_s": 2 }),
+            policy: policy.clone(),
             pay_base_minor: Some(3_000),
             pay_per_km_minor: Some(800),
         };

@@ -46,9 +46,12 @@ impl Fleet {
         command.arg("--orders-per-second").arg(args.orders_per_second.to_string());
         command.arg("--clock-speed").arg(args.clock_speed.to_string());
         command.arg("--seed").arg(args.seed.to_string());
-        command.args(["--ping-every", "2s"]);
+        // The load tester's times are of the engine's clock.
+        let engine_time = |real: Duration| format!("{}ms", real.mul_f64(args.clock_speed).as_millis());
+        command.arg("--ping-every").arg(engine_time(args.ping_every));
+        command.arg("--drain-for").arg(engine_time(args.drain_for));
         if let Some(span) = args.span {
-            command.arg("--for").arg(humantime::format_duration(span).to_string().replace(' ', ""));
+            command.arg("--for").arg(engine_time(span));
         }
         let log = std::fs::File::create(folder.join("fleet.log")).context("the fleet's log cannot be made")?;
         command.stdout(log.try_clone()?).stderr(log).stdin(Stdio::null()).env("DISPATCH_JWT_SECRET", secret.expose());
@@ -86,7 +89,8 @@ async fn program(environment: &Environment) -> anyhow::Result<PathBuf> {
     let program = folder.join("loadtest");
     if let (Some(cargo), Some(sources)) = (environment.cargo(), environment.sources()) {
         let mut build = Command::new(cargo);
-        build.current_dir(sources).args(["build", "--quiet", "--package", "loadtest"]);
+        // The same packages as `cargo run` selects, so that the same built dependencies serve.
+        build.current_dir(sources).args(["build", "--quiet", "--bin", "loadtest"]);
         if folder.file_name().is_some_and(|name| name == "release") {
             build.arg("--release");
         }
@@ -97,10 +101,7 @@ async fn program(environment: &Environment) -> anyhow::Result<PathBuf> {
         ensure!(built.success(), "the load tester cannot be built");
     }
     if !program.is_file() {
-        bail!(
-            "there is no load tester at {}; build it with `cargo build --package loadtest` and the same profile",
-            program.display()
-        );
+        bail!("there is no load tester at {}; build it with `cargo build` and the same profile", program.display());
     }
     Ok(program)
 }

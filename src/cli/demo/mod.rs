@@ -39,18 +39,24 @@ use crate::{
 /// What the demo runs.
 #[derive(Clone, Debug, Args)]
 pub struct DemoArgs {
-    /// End by itself after this time, as in 60s or 5m; without it, Ctrl-C ends it
+    /// Place orders for this real time, as in 60s or 5m, then end by itself; without it, Ctrl-C ends it
     #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
     span: Option<Duration>,
     /// Simulated riders over both cities
     #[arg(long, default_value_t = 400)]
     riders: u32,
     /// Orders placed per second of the engine's clock, over both cities
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 0.2)]
     orders_per_second: f64,
-    /// How many times as fast as life the engine and the fleet run
-    #[arg(long, default_value_t = 1.0)]
+    /// How many times as fast as life the engine and the fleet run; a ride takes many minutes at 1
+    #[arg(long, default_value_t = 10.0)]
     clock_speed: f64,
+    /// Real time between two pings of a device
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
+    ping_every: Duration,
+    /// Real time granted for orders to end after the last placement
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
+    drain_for: Duration,
     /// The port to serve on; a free one when absent
     #[arg(long)]
     port: Option<u16>,
@@ -160,7 +166,8 @@ async fn play(
     let secret = config.jwt_secret()?.clone();
     let show = async {
         let claims = small::claims(Role::Admin, "demo", Vec::new(), Duration::from_secs(3_600));
-        cities::seed(&url, &Tokens::new(secret.expose().as_bytes()).issue(&claims)).await?;
+        let admin = Tokens::new(secret.expose().as_bytes()).issue(&claims);
+        cities::seed(&url, &admin, args.ping_every.mul_f64(args.clock_speed)).await?;
         let mut fleet = Fleet::start(args, &url, &secret, folder.root(), environment).await?;
         let ended = tokio::select! {
             ended = fleet.ended() => ended.map_err(anyhow::Error::from),
