@@ -2,6 +2,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::float_cmp, reason = "a test may fail loudly"))]
 
 pub mod actors;
+pub mod cache;
 pub mod clock;
 pub mod domain;
 pub mod engine;
