@@ -3,6 +3,7 @@
 
 pub mod actors;
 pub mod app;
+pub mod cache;
 pub mod cli;
 pub mod clock;
 pub mod config;
