@@ -1,5 +1,8 @@
 //! Every SQL statement, one file per resource. Times are arguments: SQL never asks what time it is.
 
+pub mod location_logs;
+pub mod riders;
+
 /// A pool of connections to Postgres.
 pub type Db = sqlx::PgPool;
 
@@ -40,5 +43,15 @@ impl From<sqlx::Error> for StoreError {
             _ => false,
         };
         if transient { Self::Unavailable(error) } else { Self::Refused(error) }
+    }
+}
+
+/// The database that this build's queries were checked against; `None` in an offline build, whose tests with a database
+/// are the ones in `tests/`.
+#[cfg(test)]
+pub(crate) async fn checked_against() -> Option<Db> {
+    match option_env!("DATABASE_URL") {
+        Some(url) => Some(Db::connect(url).await.unwrap()),
+        None => None,
     }
 }
