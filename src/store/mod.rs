@@ -1,5 +1,10 @@
 //! Every SQL statement, one file per resource. Times are arguments: SQL never asks what time it is.
 
+pub mod epochs;
+pub mod journal;
+pub mod partitions;
+pub mod recovery;
+
 /// A pool of connections to Postgres.
 pub type Db = sqlx::PgPool;
 
@@ -33,10 +38,11 @@ impl From<sqlx::Error> for StoreError {
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => true,
-            // Classes 08 connection, 40 rollback, 53 resources, 55 not ready, 57 operator intervention (PostgreSQL, appendix A).
-            sqlx::Error::Database(refusal) => refusal
-                .code()
-                .is_some_and(|code| ["08", "40", "53", "55", "57"].iter().any(|class| code.starts_with(class))),
+            // Classes 08 connection, 40 rollback, 53 resources, 55 not ready, 57 operator intervention, 58 system error;
+            // 25006 is a server that became a standby (PostgreSQL, appendix A).
+            sqlx::Error::Database(refusal) => refusal.code().is_some_and(|code| {
+                ["08", "25006", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class))
+            }),
             _ => false,
         };
         if transient { Self::Unavailable(error) } else { Self::Refused(error) }
