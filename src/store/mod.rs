@@ -61,7 +61,6 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-<<<<<<< HEAD
 /// Whether the database answers at all.
 ///
 /// # Errors
@@ -69,7 +68,8 @@ impl From<sqlx::Error> for StoreError {
 pub async fn ping(db: &Db) -> Result<(), StoreError> {
     sqlx::query_scalar!("SELECT 1").fetch_one(db).await?;
     Ok(())
-=======
+}
+
 /// The database that this build's queries were checked against; `None` in an offline build, whose tests with a database
 /// are the ones in `tests/`.
 #[cfg(test)]
@@ -78,5 +78,4 @@ pub(crate) async fn checked_against() -> Option<Db> {
         Some(url) => Some(Db::connect(url).await.unwrap()),
         None => None,
     }
->>>>>>> h-sessions
 }

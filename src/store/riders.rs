@@ -1,18 +1,13 @@
-<<<<<<< HEAD
 //! Riders as they stand in the store. Their duty is written by the journal only.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
-=======
-//! Riders as stored.
->>>>>>> h-sessions
 
 use super::{Db, StoreError};
 use crate::domain::{
     duty::Duty,
     ids::{CityCode, RiderId},
     rider::{KycStatus, RiderProfile, RiderStatus, Vehicle},
-<<<<<<< HEAD
     time::Timestamp,
 };
 
@@ -66,7 +61,7 @@ pub struct NewRider {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Inserted {
     /// Stored.
-    Stored(StoredRider),
+    Stored(Box<StoredRider>),
     /// Another rider has the mobile number.
     MobileTaken,
     /// There is no such city.
@@ -96,7 +91,7 @@ pub async fn insert(db: &Db, rider: &NewRider, now: Timestamp) -> Result<Inserte
     .fetch_optional(db)
     .await;
     match stored {
-        Ok(Some(rider)) => Ok(Inserted::Stored(rider)),
+        Ok(Some(rider)) => Ok(Inserted::Stored(Box::new(rider))),
         Ok(None) => Ok(Inserted::MobileTaken),
         // riders_city_fkey is the only foreign key that an insert can break.
         Err(sqlx::Error::Database(refusal)) if refusal.is_foreign_key_violation() => Ok(Inserted::UnknownCity),
@@ -140,20 +135,11 @@ pub async fn list(db: &Db, city: &CityCode, before: Uuid, limit: i64) -> Result<
 ///
 /// # Errors
 /// [`StoreError`].
-=======
-};
-
-/// What a city needs to know of a rider, and the committed duty.
-///
-/// # Errors
-/// [`StoreError`] when the database does not answer or a stored row cannot be read.
->>>>>>> h-sessions
 pub async fn profile(db: &Db, id: RiderId) -> Result<Option<(RiderProfile, Duty)>, StoreError> {
     let row =
         sqlx::query!("SELECT city, status, kyc_status, vehicle, capacity_units, duty FROM riders WHERE id = $1", id.0)
             .fetch_optional(db)
             .await?;
-<<<<<<< HEAD
     row.map(|row| {
         let bad = |what: &dyn std::fmt::Display| StoreError::Corrupt(format!("rider {id}: {what}"));
         let profile = RiderProfile {
@@ -167,18 +153,4 @@ pub async fn profile(db: &Db, id: RiderId) -> Result<Option<(RiderProfile, Duty)
         Ok((profile, Duty::parse(&row.duty).map_err(|e| bad(&e))?))
     })
     .transpose()
-=======
-    let Some(row) = row else { return Ok(None) };
-    let corrupt = |problem: String| StoreError::Corrupt(format!("rider {id}: {problem}"));
-    let profile = RiderProfile {
-        id,
-        city: CityCode::parse(&row.city).map_err(|e| corrupt(e.to_string()))?,
-        status: RiderStatus::parse(&row.status).map_err(|e| corrupt(e.to_string()))?,
-        kyc: KycStatus::parse(&row.kyc_status).map_err(|e| corrupt(e.to_string()))?,
-        vehicle: Vehicle::parse(&row.vehicle).map_err(|e| corrupt(e.to_string()))?,
-        capacity_units: u32::try_from(row.capacity_units).map_err(|e| corrupt(e.to_string()))?,
-    };
-    let duty = Duty::parse(&row.duty).map_err(|e| corrupt(e.to_string()))?;
-    Ok(Some((profile, duty)))
->>>>>>> h-sessions
 }
