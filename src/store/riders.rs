@@ -61,7 +61,7 @@ pub struct NewRider {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Inserted {
     /// Stored.
-    Stored(StoredRider),
+    Stored(Box<StoredRider>),
     /// Another rider has the mobile number.
     MobileTaken,
     /// There is no such city.
@@ -91,7 +91,7 @@ pub async fn insert(db: &Db, rider: &NewRider, now: Timestamp) -> Result<Inserte
     .fetch_optional(db)
     .await;
     match stored {
-        Ok(Some(rider)) => Ok(Inserted::Stored(rider)),
+        Ok(Some(rider)) => Ok(Inserted::Stored(Box::new(rider))),
         Ok(None) => Ok(Inserted::MobileTaken),
         // riders_city_fkey is the only foreign key that an insert can break.
         Err(sqlx::Error::Database(refusal)) if refusal.is_foreign_key_violation() => Ok(Inserted::UnknownCity),
