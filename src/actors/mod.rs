@@ -2,6 +2,7 @@
 
 pub mod city;
 pub mod gate;
+pub mod mirror;
 pub mod operator_session;
 pub mod rider_session;
 pub mod router;
