@@ -20,7 +20,8 @@ BEGIN
         RETURN;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('create_month_partition:' || child, 0));
-    IF to_regclass(format('public.%I', child)) IS NOT NULL THEN
+    -- Asked of the table itself, with a new snapshot: to_regclass may answer from a cache that is older than the lock.
+    IF EXISTS (SELECT FROM pg_class WHERE relname = child AND relnamespace = 'public'::regnamespace) THEN
         RETURN;
     END IF;
     EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', child, parent);

@@ -3,7 +3,8 @@
 use std::{future::Future, pin::Pin, time::Duration};
 
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, error::PayloadError, web};
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
 use super::{
@@ -15,7 +16,7 @@ use super::{
 #[derive(Debug)]
 pub struct Body<T>(pub T);
 
-impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
+impl<T: DeserializeOwned + Serialize + 'static> FromRequest for Body<T> {
     type Error = Failure;
     type Future = Pin<Box<dyn Future<Output = Result<Self, Failure>>>>;
 
@@ -53,14 +54,38 @@ fn unread(error: &actix_web::Error) -> Failure {
     }
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+fn parse<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, Failure> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+    let value: T = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let pointer = pointer(error.path());
         refused(error.inner(), pointer)
     })?;
     reader.end().map_err(|error| refused(&error, String::new()))?;
+    let given: Value = serde_json::from_slice(bytes).map_err(Failure::internal)?;
+    let read = serde_json::to_value(&value).map_err(Failure::internal)?;
+    no_array_as_object(&given, &read, String::new())?;
     Ok(value)
+}
+
+/// serde reads an array into a struct by position: a `[lon, lat]` in GeoJSON's order would silently become latitude and
+/// longitude. An array is taken only where the body's type has one.
+fn no_array_as_object(given: &Value, read: &Value, pointer: String) -> Result<(), Failure> {
+    match (given, read) {
+        (Value::Array(_), Value::Object(_)) => {
+            let failure = Failure::new(Code::WrongType).because("an object is needed here, not an array");
+            Err(if pointer.is_empty() { failure } else { failure.at(pointer) })
+        }
+        (Value::Array(given), Value::Array(read)) => given
+            .iter()
+            .zip(read)
+            .enumerate()
+            .try_for_each(|(index, (given, read))| no_array_as_object(given, read, format!("{pointer}/{index}"))),
+        (Value::Object(given), Value::Object(read)) => given
+            .iter()
+            .filter_map(|(key, given)| Some((key, given, read.get(key)?)))
+            .try_for_each(|(key, given, read)| no_array_as_object(given, read, format!("{pointer}/{}", escaped(key)))),
+        _ => Ok(()),
+    }
 }
 
 fn refused(error: &serde_json::Error, pointer: String) -> Failure {
@@ -91,7 +116,7 @@ fn pointer(path: &Path) -> String {
             Segment::Seq { index } => text.push_str(&format!("/{index}")),
             Segment::Map { key } => {
                 text.push('/');
-                text.push_str(&key.replace('~', "~0").replace('/', "~1"));
+                text.push_str(&escaped(key));
             }
             Segment::Enum { .. } | Segment::Unknown => {}
         }
@@ -99,12 +124,16 @@ fn pointer(path: &Path) -> String {
     text
 }
 
+fn escaped(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::wire::rest::{NewMerchant, NewOrder};
 
-    fn failed<T: DeserializeOwned + std::fmt::Debug>(body: &str) -> (Code, Option<String>) {
+    fn failed<T: DeserializeOwned + Serialize + std::fmt::Debug>(body: &str) -> (Code, Option<String>) {
         let failure = parse::<T>(body.as_bytes()).unwrap_err();
         let problem = serde_json::to_value(failure.problem()).unwrap();
         (failure.code(), problem["pointer"].as_str().map(str::to_owned))
@@ -121,5 +150,14 @@ mod tests {
         assert_eq!((code, pointer.as_deref()), (Code::UnknownField, Some("/nmae")));
         let (code, pointer) = failed::<NewOrder>(r#"{"city":"x","pickup":{"lat":"north","lon":1}}"#);
         assert_eq!((code, pointer.as_deref()), (Code::WrongType, Some("/pickup/lat")));
+    }
+
+    #[test]
+    fn an_array_is_no_object() {
+        assert_eq!(failed::<NewMerchant>("[\"Dosa Corner\"]"), (Code::WrongType, None));
+        let order =
+            |drop| format!(r#"{{"city":"x","pickup":{{"lat":1,"lon":2}},"drop":{drop},"metadata":{{"a":[1]}}}}"#);
+        assert!(parse::<NewOrder>(order(r#"{"lat":1,"lon":2}"#).as_bytes()).is_ok());
+        assert_eq!(failed::<NewOrder>(&order("[77.59,12.97,null]")), (Code::WrongType, Some("/drop".into())));
     }
 }

@@ -66,6 +66,9 @@ pub async fn put_city(deps: web::Data<Deps>, caller: Caller, body: Body<NewCity>
 )]
 #[get("/v1/cities")]
 pub async fn list_cities(deps: web::Data<Deps>, caller: Caller) -> Result<web::Json<Vec<CityBody>>, Failure> {
+    if matches!(caller.0, Principal::Rider(_)) {
+        return Err(Failure::new(Code::WrongRole));
+    }
     let cities = store::cities::list(&deps.db).await?;
     let visible = cities.iter().filter(|city| may_see(&caller.0, &city.code).is_ok());
     Ok(web::Json(visible.map(city_body).collect::<Result<_, _>>()?))

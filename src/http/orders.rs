@@ -106,8 +106,8 @@ pub async fn list_orders(
     Ok(web::Json(OrderPage { orders: orders.into_iter().map(order_body).collect(), next }))
 }
 
-/// Calls an order off (its merchant, operator of its city, admin). After pickup it is refused with `picked_up`, or the
-/// goods come back, as the city's engine decides. Answered once it is stored.
+/// Calls an order off (its merchant, operator of its city, admin). After pickup the rider brings the goods back
+/// (`returning`); while they wait for another rider to take over it is refused with `picked_up`. Answered once it is stored.
 #[utoipa::path(
     tag = "orders",
     params(("id" = Uuid, Path, description = "the order")),

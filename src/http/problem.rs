@@ -270,16 +270,16 @@ impl From<CityCallError> for Failure {
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
-        match (Code::by_name(refusal.code()), &refusal) {
-            // What the database said of a statement is for the log only.
-            (Some(code), Refusal::Invalid(_)) => Self::new(code).caused_by(refusal),
-            (Some(code), Refusal::OutsideCity(place)) => {
-                let pointer = format!("/{place}");
-                Self::new(code).at(pointer).because(refusal.to_string())
-            }
-            (Some(code), _) => Self::new(code).because(refusal.to_string()),
+        let Some(code) = Code::by_name(refusal.code()) else {
             // A refusal that only a rider's socket can meet.
-            (None, _) => Self::internal(refusal),
+            return Self::internal(refusal);
+        };
+        let text = refusal.to_string();
+        match refusal {
+            // What the database said of a statement is for the log only.
+            Refusal::Invalid(why) => Self::new(code).caused_by(why),
+            Refusal::OutsideCity(place) => Self::new(code).at(format!("/{place}")).because(text),
+            _ => Self::new(code).because(text),
         }
     }
 }
@@ -333,5 +333,38 @@ mod tests {
             assert_eq!(Failure::from(refusal.clone()).code().as_str(), refusal.code());
         }
         assert_eq!(Failure::from(Refusal::Superseded).code(), Code::InternalError);
+    }
+
+    /// The rows of `docs/ERRORS.md` below a heading, cell by cell.
+    fn table(heading: &str) -> Vec<Vec<&'static str>> {
+        let text = include_str!("../../docs/ERRORS.md").split_once(heading).unwrap().1;
+        let text = text.split("\n## ").next().unwrap();
+        let rows = text.lines().filter(|line| line.starts_with("| `"));
+        rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`')).collect()).collect()
+    }
+
+    #[test]
+    fn the_documentation_lists_every_rest_code_and_no_other() {
+        let documented = table("\n## REST\n");
+        let codes: Vec<Vec<String>> = Code::ALL
+            .iter()
+            .map(|code| {
+                let after = code.retry_after().map(|s| s.to_string()).unwrap_or_default();
+                vec![code.as_str().to_owned(), code.status().to_string(), after, code.title().to_owned()]
+            })
+            .collect();
+        assert_eq!(documented, codes);
+    }
+
+    #[test]
+    fn the_documentation_lists_every_refusal() {
+        let source = include_str!("../engine/command.rs").split_once("pub const fn code").unwrap().1;
+        let codes: Vec<&str> =
+            source.lines().filter_map(|line| line.split_once("=> \"")?.1.split('"').next()).collect();
+        assert!(codes.len() > 15);
+        let documented = table("\n## Sockets\n");
+        for code in codes {
+            assert!(documented.iter().any(|row| row[0] == code), "{code} is not documented");
+        }
     }
 }

@@ -86,7 +86,7 @@ pub async fn create_rider(
     match store::riders::insert(&deps.db, &rider, deps.clock.now()).await? {
         Inserted::Stored(rider) => {
             let location = format!("/v1/riders/{}", rider.id);
-            Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(rider_body(rider)))
+            Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(rider_body(*rider)))
         }
         Inserted::MobileTaken => Err(Failure::new(Code::MobileTaken).at("/mobile")),
         Inserted::UnknownCity => Err(Failure::new(Code::UnknownCity).at("/city")),

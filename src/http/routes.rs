@@ -29,3 +29,39 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(orders::cancel_order)        // merchant, op, admin     POST /v1/orders/{id}/cancel
         .service(orders::change_ready);       // merchant, op, admin     POST /v1/orders/{id}/ready
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use actix_web::App;
+    use utoipa_actix_web::AppExt;
+
+    /// The comments of the table above are read, so that they stay true.
+    #[test]
+    fn every_route_is_in_the_openapi_document_and_in_the_table() {
+        let (_, document) = App::new().into_utoipa_app().configure(super::routes).split_for_parts();
+        let mut documented = BTreeSet::new();
+        let mut operations = BTreeSet::new();
+        for (path, item) in &document.paths.paths {
+            for (method, operation) in [("GET", &item.get), ("POST", &item.post)] {
+                if let Some(operation) = operation {
+                    documented.insert((method.to_owned(), path.clone()));
+                    assert!(operations.insert(operation.operation_id.clone()), "{path}: an operation id is used twice");
+                    assert!(operation.description.is_some() || operation.summary.is_some(), "{path} is not described");
+                }
+            }
+        }
+        let table: BTreeSet<(String, String)> = include_str!("routes.rs")
+            .lines()
+            .filter(|line| line.trim_start().starts_with(".service("))
+            .map(|line| {
+                let mut words = line.split_whitespace().rev();
+                let path = words.next().unwrap().to_owned();
+                (words.next().unwrap().to_owned(), path)
+            })
+            .collect();
+        assert_eq!(documented, table);
+        assert!(table.len() >= 19);
+    }
+}

@@ -324,5 +324,6 @@ pub struct OrderPage {
     /// The orders, without their events.
     pub orders: Vec<OrderBody>,
     /// Pass as `page` for the next page; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }

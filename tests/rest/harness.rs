@@ -1,0 +1,184 @@
+//! One server per test on a free port, with cities of its own, so that tests run side by side on one database.
+
+use std::sync::Arc;
+
+use actix::Actor;
+use actix_web::{HttpServer, dev::ServerHandle};
+use dispatch_engine::{
+    actors::{
+        city::CityHandle,
+        gate::Gate,
+        router::{Router, Slot},
+    },
+    clock::Clock,
+    http::{self, Deps, auth::Tokens},
+    metrics::Metrics,
+    store::{Db, contacts::Sealer},
+    wire::token::Claims,
+};
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::city::{FakeCity, Script};
+
+pub const SECRET: [u8; 32] = [7; 32];
+
+pub struct Rest {
+    pub base: String,
+    pub client: Client,
+    pub deps: Deps,
+    /// The city that this test's server runs.
+    pub city: String,
+    pub script: Script,
+    server: ServerHandle,
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        drop(self.server.stop(false));
+    }
+}
+
+/// An answer, read whole.
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: reqwest::header::HeaderMap,
+    pub body: Value,
+}
+
+impl Answer {
+    /// Asserts that this is a problem of the given code, whose form is right, and returns its body.
+    #[track_caller]
+    pub fn problem(&self, status: u16, code: &str) -> &Value {
+        assert_eq!((self.status.as_u16(), self.body["code"].as_str()), (status, Some(code)), "{}", self.body);
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        assert_eq!(self.body["type"], format!("urn:dispatch:problem:{code}"));
+        assert_eq!(self.body["status"], status);
+        assert!(self.headers.contains_key("x-request-id"));
+        &self.body
+    }
+
+    #[track_caller]
+    pub fn ok(&self, status: u16) -> &Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.body);
+        &self.body
+    }
+}
+
+/// The database that `DATABASE_URL` names, migrated, with a partition for this month's orders.
+async fn database() -> Db {
+    let url = std::env::var("DATABASE_URL").expect("DATABASE_URL names a migrated database");
+    let db = sqlx::postgres::PgPoolOptions::new().max_connections(4).connect(&url).await.unwrap();
+    let month = Clock::wall().to_datetime().date_naive();
+    for sql in ["SELECT create_orders_partition($1)", "SELECT create_order_events_partition($1)"] {
+        sqlx::query(sql).bind(month).execute(&db).await.unwrap();
+    }
+    db
+}
+
+pub async fn start() -> Rest {
+    start_with(http::Options::default()).await
+}
+
+pub async fn start_with(options: http::Options) -> Rest {
+    let (db, clock, metrics, router) = (database().await, Clock::system(), Metrics::new(), Router::default());
+    let script = Script::default();
+    let city = format!("t-{}", &Uuid::new_v4().simple().to_string()[..12]);
+    let (d, c, r, s) = (db.clone(), clock.clone(), router.clone(), script.clone());
+    let apply_city: http::ApplyCity = Arc::new(move |city| {
+        let (db, clock, router, script) = (d.clone(), c.clone(), r.clone(), s.clone());
+        Box::pin(async move {
+            if router.city(&city.code).is_err() {
+                let code = city.code.clone();
+                let actor = FakeCity { code: code.clone(), db, clock, script }.start();
+                router.put(code.clone(), Slot::Running(CityHandle::new(code, actor.recipient(), Gate::unmetered(100))));
+            }
+            Ok(())
+        })
+    });
+    let deps = Deps {
+        figures: http::Figures::new(&metrics),
+        db,
+        router,
+        apply_city,
+        cache_state: Arc::new(|| "in_process"),
+        clock,
+        metrics,
+        tokens: Tokens::new(&SECRET),
+        sealer: Sealer::new(&[9; 32]),
+        options,
+    };
+    let app = deps.clone();
+    let server = HttpServer::new(move || http::app(app.clone())).workers(1).disable_signals();
+    let server = server.bind(("127.0.0.1", 0)).unwrap();
+    let base = format!("http://{}", server.addrs()[0]);
+    let server = server.run();
+    let handle = server.handle();
+    actix_web::rt::spawn(server);
+    let rest = Rest { base, client: Client::new(), deps, city, script, server: handle };
+    rest.post("/v1/cities", &rest.admin(), &rest.new_city()).await.ok(201);
+    rest
+}
+
+impl Rest {
+    pub fn token(&self, role: &str, sub: &str, cities: &[&str]) -> String {
+        let now = Clock::wall().as_millis() / 1_000;
+        let cities = cities.iter().map(|city| (*city).to_owned()).collect();
+        self.deps.tokens.issue(&Claims { sub: sub.into(), role: role.into(), cities, iat: now, exp: now + 600 })
+    }
+
+    pub fn admin(&self) -> String {
+        self.token("admin", "ada", &[])
+    }
+
+    pub fn request(&self, method: Method, path: &str, token: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base)).bearer_auth(token)
+    }
+
+    pub async fn send(&self, request: RequestBuilder) -> Answer {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        let text = response.text().await.unwrap();
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Answer { status, headers, body }
+    }
+
+    pub async fn get(&self, path: &str, token: &str) -> Answer {
+        self.send(self.request(Method::GET, path, token)).await
+    }
+
+    pub async fn post(&self, path: &str, token: &str, body: &Value) -> Answer {
+        self.send(self.request(Method::POST, path, token).json(body)).await
+    }
+
+    pub fn new_city(&self) -> Value {
+        json!({
+            "code": self.city, "name": "Testville", "time_zone": "Asia/Kolkata", "currency": "INR",
+            "boundary": [{"lat": 12.8, "lon": 77.4}, {"lat": 12.8, "lon": 77.8}, {"lat": 13.2, "lon": 77.8}, {"lat": 13.2, "lon": 77.4}],
+        })
+    }
+
+    pub fn new_order(&self) -> Value {
+        json!({ "city": self.city, "pickup": {"lat": 12.97, "lon": 77.59}, "drop": {"lat": 12.98, "lon": 77.59} })
+    }
+
+    pub fn new_order_of(&self, merchant: Uuid) -> Value {
+        let mut order = self.new_order();
+        order["merchant_id"] = json!(merchant);
+        order
+    }
+
+    /// A new merchant: its id and its token.
+    pub async fn merchant(&self) -> (Uuid, String) {
+        let answer = self.post("/v1/merchants", &self.admin(), &json!({ "name": "Dosa Corner" })).await;
+        let id: Uuid = answer.ok(201)["id"].as_str().unwrap().parse().unwrap();
+        (id, self.token("merchant", &id.to_string(), &[]))
+    }
+
+    /// A new order of a merchant, stored.
+    pub async fn order(&self, merchant: &str) -> Uuid {
+        let answer = self.post("/v1/orders", merchant, &self.new_order()).await;
+        answer.ok(201)["id"].as_str().unwrap().parse().unwrap()
+    }
+}

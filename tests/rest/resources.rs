@@ -1,0 +1,158 @@
+//! Cities, merchants, riders, the clock, health and the document.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::harness::start;
+
+#[actix_web::test]
+async fn a_city_is_added_and_changed_and_its_policy_counted() {
+    let rest = start().await;
+    let (admin, mut city) = (rest.admin(), rest.new_city());
+    let same = rest.post("/v1/cities", &admin, &city).await;
+    assert_eq!(same.ok(200)["policy_version"], 1, "saying the same thing again is no new policy");
+    city["policy"] = json!({ "offer_ttl_s": 20 });
+    city["pay_base_minor"] = json!(4_000);
+    city["status"] = json!("paused");
+    let changed = rest.post("/v1/cities", &admin, &city).await;
+    let body = changed.ok(200);
+    assert_eq!((&body["policy_version"], &body["status"]), (&json!(2), &json!("paused")));
+    assert_eq!((&body["policy"]["offer_ttl_s"], &body["policy"]["candidates"]), (&json!(20), &json!(16)));
+    assert_eq!(body["boundary"].as_array().unwrap().len(), 5, "the ring is closed");
+
+    let read = rest.get(&format!("/v1/cities/{}", rest.city), &rest.token("operator", "olga", &[&rest.city])).await;
+    assert_eq!(read.ok(200), &changed.body);
+    let listed = rest.get("/v1/cities", &rest.token("operator", "olga", &[&rest.city])).await;
+    assert_eq!(listed.ok(200), &json!([changed.body]));
+    let (_, merchant) = rest.merchant().await;
+    assert!(rest.get("/v1/cities", &merchant).await.ok(200).as_array().unwrap().contains(&changed.body));
+    let placed = rest.post("/v1/orders", &merchant, &rest.new_order()).await;
+    let order = rest.get(&format!("/v1/orders/{}", placed.ok(201)["id"].as_str().unwrap()), &merchant).await;
+    assert_eq!(order.ok(200)["payout"]["minor"], 4_890);
+
+    let snapshot = rest.get(&format!("/v1/cities/{}/snapshot", rest.city), &admin).await;
+    assert_eq!(
+        (&snapshot.ok(200)["counts"]["orders_waiting"], &snapshot.body["clock_speed"]),
+        (&json!(3), &json!(1.0))
+    );
+}
+
+#[actix_web::test]
+async fn a_city_that_makes_no_sense_is_refused() {
+    let rest = start().await;
+    let cases = [
+        ("code", json!("Bad Code"), "/code"),
+        ("name", json!(""), "/name"),
+        ("status", json!("asleep"), "/status"),
+        ("time_zone", json!("Mars/Olympus"), "/time_zone"),
+        ("currency", json!("rupee"), "/currency"),
+        ("day_cutover_min", json!(1_440), "/day_cutover_min"),
+        ("pay_base_minor", json!(-1), "/pay_base_minor"),
+        ("boundary", json!([{"lat": 1, "lon": 1}, {"lat": 2, "lon": 2}]), "/boundary"),
+        ("policy", json!({ "speling": 1 }), "/policy"),
+        ("policy", json!({ "radius_steps_m": [] }), "/policy/radius_steps_m"),
+    ];
+    for (field, value, pointer) in cases {
+        let mut city = rest.new_city();
+        city[field] = value;
+        let answer = rest.post("/v1/cities", &rest.admin(), &city).await;
+        assert_eq!(answer.problem(422, "invalid_field")["pointer"], pointer);
+    }
+    let mut city = rest.new_city();
+    city["boundary"][2] = json!({ "lat": 95, "lon": 1 });
+    let answer = rest.post("/v1/cities", &rest.admin(), &city).await;
+    assert_eq!(answer.problem(422, "out_of_world")["pointer"], "/boundary/2");
+}
+
+fn mobile() -> String {
+    format!("+91{:010}", Uuid::new_v4().as_u128() % 10_000_000_000)
+}
+
+#[actix_web::test]
+async fn riders_are_added_once_and_read_by_those_who_may() {
+    let rest = start().await;
+    let olga = rest.token("operator", "olga", &[&rest.city]);
+    let new = json!({ "name": "Ravi", "mobile": mobile(), "city": rest.city, "vehicle": "bicycle" });
+    let added = rest.post("/v1/riders", &olga, &new).await;
+    assert_eq!((&added.ok(201)["kyc_status"], &added.body["duty"]), (&json!("PENDING"), &json!("OFF")));
+    let id = added.body["id"].as_str().unwrap();
+    let path = format!("/v1/riders/{id}");
+    for reader in [&olga, &rest.admin(), &rest.token("rider", id, &[])] {
+        assert_eq!(rest.get(&path, reader).await.ok(200), &added.body);
+    }
+    let others =
+        [rest.token("rider", &Uuid::new_v4().to_string(), &[]), rest.token("operator", "otto", &["elsewhere"])];
+    for other in others {
+        rest.get(&path, &other).await.problem(404, "unknown_rider");
+    }
+    assert_eq!(rest.post("/v1/riders", &olga, &new).await.problem(409, "mobile_taken")["pointer"], "/mobile");
+
+    let with = |field: &str, value: Value| {
+        let mut rider = json!({ "name": "Ravi", "mobile": mobile(), "city": rest.city, "vehicle": "bicycle" });
+        rider[field] = value;
+        rider
+    };
+    rest.post("/v1/riders", &olga, &with("kyc_status", json!("APPROVED"))).await.problem(403, "wrong_role");
+    let approved = rest.post("/v1/riders", &rest.admin(), &with("kyc_status", json!("APPROVED"))).await;
+    assert_eq!(approved.ok(201)["kyc_status"], "APPROVED");
+    rest.post("/v1/riders", &rest.admin(), &with("city", json!("atlantis"))).await.problem(404, "unknown_city");
+    for (field, value) in [("mobile", json!("12345")), ("vehicle", json!("rocket")), ("capacity_units", json!(0))] {
+        let answer = rest.post("/v1/riders", &olga, &with(field, value)).await;
+        assert_eq!(answer.problem(422, "invalid_field")["pointer"], format!("/{field}"));
+    }
+
+    let first = rest.get(&format!("/v1/riders?city={}&limit=1", rest.city), &olga).await;
+    assert_eq!(first.ok(200)["riders"], json!([approved.body]));
+    let next = first.body["next"].as_str().unwrap();
+    let second = rest.get(&format!("/v1/riders?city={}&limit=1&page={next}", rest.city), &olga).await;
+    assert_eq!(second.ok(200), &json!({ "riders": [added.body] }));
+    let stored = dispatch_engine::store::riders::profile(&rest.deps.db, id.parse().unwrap()).await.unwrap();
+    let (profile, duty) = stored.unwrap();
+    assert_eq!((profile.city.as_str(), profile.may_work(), duty.as_str()), (rest.city.as_str(), false, "OFF"));
+}
+
+#[actix_web::test]
+async fn a_merchant_reads_itself() {
+    let rest = start().await;
+    let (id, merchant) = rest.merchant().await;
+    let (_, neighbour) = rest.merchant().await;
+    let path = format!("/v1/merchants/{id}");
+    let expected = json!({ "id": id, "name": "Dosa Corner", "status": "ACTIVE" });
+    assert_eq!(rest.get(&path, &merchant).await.ok(200), &expected);
+    rest.get(&path, &neighbour).await.problem(404, "unknown_merchant");
+    let long = json!({ "name": "x".repeat(201) });
+    rest.post("/v1/merchants", &rest.admin(), &long).await.problem(422, "invalid_field");
+}
+
+#[actix_web::test]
+async fn what_needs_no_token() {
+    let rest = start().await;
+    let get = async |path: &str| rest.send(rest.client.get(format!("{}{path}", rest.base))).await;
+    let clock = get("/v1/clock").await;
+    assert_eq!(clock.ok(200)["speed"], 1.0);
+    assert!(clock.body["now"].as_i64().unwrap() > 1_700_000_000_000);
+    get("/health/live").await.ok(200);
+    let ready = get("/health/ready").await;
+    assert_eq!(ready.ok(200)["database"], "up");
+    assert_eq!(ready.body["cities"][&rest.city], "running");
+    assert_eq!(ready.body["cache"], "in_process");
+    let document = get("/openapi.json").await;
+    assert!(document.ok(200)["paths"]["/v1/orders"]["post"].is_object());
+    assert_eq!(document.body["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
+    assert!(document.body["components"]["schemas"]["Problem"].is_object());
+    let figures = get("/metrics").await;
+    assert!(figures.ok(200).as_str().unwrap().contains("dispatch_http_request_seconds_count"));
+}
+
+#[actix_web::test]
+async fn a_request_keeps_a_harmless_id_of_its_client() {
+    let rest = start().await;
+    let send = async |id: &str| {
+        let request = rest.request(Method::GET, "/health/live", "").header("x-request-id", id);
+        rest.send(request).await.headers["x-request-id"].to_str().unwrap().to_owned()
+    };
+    assert_eq!(send("trace-1.a_b").await, "trace-1.a_b");
+    assert_eq!(send("no\tgood").await.len(), 36);
+    assert_eq!(send(&"x".repeat(65)).await.len(), 36);
+}
