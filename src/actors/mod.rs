@@ -6,3 +6,4 @@ pub mod location_log;
 pub mod operator_session;
 pub mod rider_session;
 pub mod router;
+pub mod socket;

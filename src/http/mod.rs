@@ -1,0 +1,3 @@
+//! REST and socket upgrades.
+
+pub mod connection;
