@@ -7,3 +7,4 @@ pub mod mirror;
 pub mod operator_session;
 pub mod rider_session;
 pub mod router;
+pub mod socket;
