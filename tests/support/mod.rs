@@ -4,6 +4,8 @@
 
 pub mod client;
 pub mod database;
+pub mod device;
+pub mod world;
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
