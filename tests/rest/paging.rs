@@ -10,7 +10,7 @@ use serde_json::Value;
 use sqlx::Row;
 use uuid::Uuid;
 
-use crate::harness::start;
+use crate::harness::{database_url, start};
 
 fn ids(page: &Value) -> Vec<Uuid> {
     page["orders"].as_array().unwrap().iter().map(|order| order["id"].as_str().unwrap().parse().unwrap()).collect()
@@ -75,8 +75,7 @@ async fn filters_by_state_and_time() {
 #[actix_web::test]
 async fn a_list_reads_only_the_partitions_of_its_months() {
     let rest = start().await;
-    let url = std::env::var("DATABASE_URL").unwrap();
-    let db = sqlx::postgres::PgPoolOptions::new().max_connections(1).connect(&url).await.unwrap();
+    let db = sqlx::postgres::PgPoolOptions::new().max_connections(1).connect(&database_url()).await.unwrap();
     let now = rest.deps.clock.now();
     let month = Duration::from_secs(31 * 86_400);
     for at in [now - month, now, now + month] {
