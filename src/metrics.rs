@@ -77,6 +77,12 @@ impl Metrics {
         self.register(made(HistogramVec::new(options, labels)))
     }
 
+    /// A histogram with buckets of its own.
+    #[must_use]
+    pub fn histogram(&self, options: HistogramOpts) -> Histogram {
+        self.register(made(Histogram::with_opts(options)))
+    }
+
     /// The text exposition of everything registered.
     ///
     /// # Errors

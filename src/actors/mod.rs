@@ -2,7 +2,9 @@
 
 pub mod city;
 pub mod gate;
+pub mod location_log;
 pub mod mirror;
 pub mod operator_session;
 pub mod rider_session;
 pub mod router;
+pub mod socket;

@@ -7,6 +7,7 @@ mod body;
 mod check;
 mod cities;
 mod city_state;
+pub mod connection;
 mod convert;
 mod fallback;
 mod health;

@@ -140,7 +140,8 @@ pub struct Progress {
 pub enum Down {
     /// The answer to `hello`: the whole state.
     Welcome(Welcome),
-    /// How far the points came.
+    /// How far the points came. Told right after `welcome` too, when the device has been here before: what lies beyond
+    /// `received_to` is to be sent again, in order, before newer points.
     PingsAck {
         /// Every point up to this number was received.
         received_to: u64,
@@ -184,7 +185,8 @@ pub enum Down {
         version: Option<i32>,
         /// Why: `progress`, `cancelled`, `ready_changed`, ...
         why: String,
-        /// The job after the change; absent when it is no longer the rider's.
+        /// The job after the change; absent when it is no longer the rider's, and in the answer to a request, whose
+        /// `status` says enough.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         job: Option<Job>,
     },

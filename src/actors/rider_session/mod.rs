@@ -1,5 +1,114 @@
 //! One actor per connected rider device: the socket's shell.
 
+mod answers;
+mod codec;
+mod convert;
+mod figures;
+mod lane;
+mod options;
 mod outbox;
+mod pings;
+mod protocol;
+mod session;
+#[cfg(test)]
+mod socket_tests;
+mod tracks;
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web_actors::ws;
+use tokio::sync::watch;
+
+pub use figures::Figures;
+pub use options::Options;
 pub use outbox::{CutOff, Deliver, RiderOutbox};
+
+use super::{
+    location_log::LocationLogHandle,
+    router::Router,
+    socket::{FrameGuard, negotiate},
+};
+use crate::{clock::Clock, domain::ids::RiderId, domain::ids::SessionId, metrics::Metrics, store::Db};
+use codec::Encoding;
+use session::RiderSession;
+use tracks::Tracks;
+
+/// What rider sockets need. Cheap to clone; one per app.
+#[derive(Clone)]
+pub struct RiderSocketDeps(Arc<Shared>);
+
+struct Shared {
+    app: u64,
+    db: Db,
+    router: Router,
+    clock: Clock,
+    log: LocationLogHandle,
+    options: Options,
+    figures: Figures,
+    tracks: Tracks,
+    /// Turns true when the app stops: every session says goodbye.
+    stopping: watch::Receiver<bool>,
+}
+
+/// Numbers of sessions and apps, never used again within a process.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+impl RiderSocketDeps {
+    /// Gathers them. `stopping` turns true (or its sender goes) when the app stops: every session then says
+    /// `bye {going_away}`.
+    #[must_use]
+    pub fn new(
+        db: Db,
+        router: Router,
+        clock: Clock,
+        log: LocationLogHandle,
+        metrics: &Metrics,
+        options: Options,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
+        Self(Arc::new(Shared {
+            app: NEXT.fetch_add(1, Ordering::Relaxed),
+            db,
+            router,
+            clock,
+            log,
+            figures: Figures::new(metrics),
+            tracks: Tracks::new(options.max_tracks),
+            options,
+            stopping,
+        }))
+    }
+}
+
+impl std::fmt::Debug for RiderSocketDeps {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RiderSocketDeps({} sessions)", self.0.figures.sessions.get())
+    }
+}
+
+/// Turns a request of an authenticated rider into a socket; everything further is said on it.
+///
+/// # Errors
+/// When the handshake is none. A request that is no upgrade, or offers no subprotocol of ours, is answered with a
+/// problem instead.
+pub fn upgrade(
+    req: &HttpRequest,
+    payload: web::Payload,
+    rider: RiderId,
+    deps: &RiderSocketDeps,
+) -> Result<HttpResponse, actix_web::Error> {
+    let encoding = Encoding::Json;
+    if let Err(refused) = negotiate(req, encoding.subprotocol()) {
+        return Ok(refused);
+    }
+    let max = deps.0.options.max_frame_bytes;
+    let session = RiderSession::new(SessionId(NEXT.fetch_add(1, Ordering::Relaxed)), rider, encoding, deps.clone());
+    ws::WsResponseBuilder::new(session, req, FrameGuard::new(payload, max))
+        .protocols(&[encoding.subprotocol()])
+        .frame_size(max)
+        .start()
+}

@@ -1,6 +1,7 @@
 //! How a city reaches a rider's session: bounded, never waiting.
 
 use actix::{Message, Recipient};
+use tokio::time::Instant;
 
 use crate::{
     actors::gate::{Gate, Permit},
@@ -15,6 +16,8 @@ pub struct Deliver {
     pub permit: Permit,
     /// What to tell.
     pub notice: Notice,
+    /// When the city told it, for the metrics.
+    pub queued: Instant,
 }
 
 /// The sending side of a session's queue.
@@ -22,12 +25,13 @@ pub struct Deliver {
 pub struct RiderOutbox {
     inbox: Recipient<Deliver>,
     gate: Gate,
-    /// Called once when the queue overflows: the reader is too slow and gets cut off.
+    /// Called when the queue overflows: the reader is too slow and gets cut off.
     cut_off: CutOff,
 }
 
-/// Cuts a connection from outside its actor: a client that never reads stops the actor's own context, so the socket
-/// itself is shut down.
+/// Marks a session whose device does not read. A client that never reads stops the actor's own context, so nothing can
+/// be asked of the actor: it ends as soon as it runs again, and if it never does, the kernel ends the connection
+/// (`TCP_USER_TIMEOUT`, see `http::connection`).
 pub type CutOff = std::sync::Arc<dyn Fn() + Send + Sync>;
 
 impl RiderOutbox {
@@ -41,7 +45,7 @@ impl RiderOutbox {
     pub fn deliver(&self, notice: Notice) {
         match self.gate.enter() {
             // A session that is gone misses nothing: a reconnect brings the whole state.
-            Some(permit) => self.inbox.do_send(Deliver { permit, notice }),
+            Some(permit) => self.inbox.do_send(Deliver { permit, notice, queued: Instant::now() }),
             None => (self.cut_off)(),
         }
     }

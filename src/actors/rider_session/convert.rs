@@ -1,0 +1,294 @@
+//! Between the wire and the engine, explicitly, in both directions.
+
+use crate::{
+    actors::city::CityCallError,
+    domain::{
+        duty::{Duty, DutyReason},
+        ids::{CityCode, OfferId, OrderId, ReplyTo, RiderId, SessionId},
+        money::Money,
+        order::{Place, Step},
+        position::Position,
+        time::Timestamp,
+    },
+    engine::{
+        command::{Answer, Command, Outcome, Refusal, RiderSync, StepReport},
+        view::{JobView, OfferView},
+    },
+    wire::{
+        MoneyBody, PlaceBody,
+        rider::{Down, DutyWish, Hello, Job, JobOrder, Offer, Progress, Stop, Up, Welcome},
+    },
+};
+
+use super::codec::{BadFrame, is_id};
+
+/// A frame of a live session, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    /// Another duty.
+    Duty(Duty),
+    /// The offer is on the screen.
+    OfferSeen(OfferId),
+    /// Yes or no.
+    Answer(OfferId, Answer),
+    /// A step of an order.
+    Progress(Box<StepReport>),
+}
+
+impl Request {
+    /// The command that carries it out.
+    #[must_use]
+    pub fn command(self, rider: RiderId, session: SessionId, reply: ReplyTo) -> Command {
+        match self {
+            Self::Duty(duty) => Command::SetDuty { rider, session, duty, reply },
+            Self::OfferSeen(offer) => Command::OfferSeen { rider, session, offer, reply },
+            Self::Answer(offer, answer) => Command::AnswerOffer { rider, session, offer, answer, reply },
+            Self::Progress(report) => Command::Progress { rider, session, report, reply },
+        }
+    }
+
+    /// The offer that it is about.
+    #[must_use]
+    pub const fn offer(&self) -> Option<OfferId> {
+        match self {
+            Self::OfferSeen(offer) | Self::Answer(offer, _) => Some(*offer),
+            Self::Duty(_) | Self::Progress(_) => None,
+        }
+    }
+}
+
+/// The name of a frame's type, as a metric label.
+#[must_use]
+pub const fn type_of(up: &Up) -> &'static str {
+    match up {
+        Up::Hello(_) => "hello",
+        Up::Duty { .. } => "duty",
+        Up::Pings { .. } => "pings",
+        Up::OfferSeen { .. } => "offer_seen",
+        Up::OfferAccept { .. } => "offer_accept",
+        Up::OfferDecline { .. } => "offer_decline",
+        Up::Progress(_) => "progress",
+    }
+}
+
+/// Checks the particulars of a `hello`.
+///
+/// # Errors
+/// [`BadFrame`] `malformed_frame`.
+pub fn check_hello(hello: &Hello) -> Result<(), BadFrame> {
+    if !is_id(&hello.device_id) {
+        return Err(BadFrame::new("malformed_frame", "device_id takes 1 to 64 characters, no control characters"));
+    }
+    if hello.app_version.chars().count() > 64 {
+        return Err(BadFrame::new("malformed_frame", "app_version takes at most 64 characters"));
+    }
+    Ok(())
+}
+
+/// Reads a request; `skew_ms` is what must be added to device time.
+///
+/// # Errors
+/// [`BadFrame`] with the code of what is wrong: `malformed_frame`, `unknown_step`, or the code of a position.
+pub fn request(up: Up, now: Timestamp, skew_ms: i64) -> Result<(String, Request), BadFrame> {
+    let (id, request) = match up {
+        Up::Duty { id, state } => (id, Ok(Request::Duty(duty(state)))),
+        Up::OfferSeen { id, offer } => (id, Ok(Request::OfferSeen(OfferId(offer)))),
+        Up::OfferAccept { id, offer } => (id, Ok(Request::Answer(OfferId(offer), Answer::Accept))),
+        Up::OfferDecline { id, offer, reason } => {
+            let answer = text("reason", reason).map(|reason| Answer::Decline { reason });
+            (id, answer.map(|answer| Request::Answer(OfferId(offer), answer)))
+        }
+        Up::Progress(mut progress) => {
+            let id = std::mem::take(&mut progress.id);
+            (id, report(progress, now, skew_ms).map(|report| Request::Progress(Box::new(report))))
+        }
+        Up::Hello(_) | Up::Pings { .. } => {
+            return Err(BadFrame::new("malformed_frame", "this frame is no request"));
+        }
+    };
+    if !is_id(&id) {
+        return Err(BadFrame::new("malformed_frame", "id takes 1 to 64 characters, no control characters"));
+    }
+    match request {
+        Ok(request) => Ok((id, request)),
+        Err(bad) => Err(BadFrame { re: Some(id), ..bad }),
+    }
+}
+
+const fn duty(wish: DutyWish) -> Duty {
+    match wish {
+        DutyWish::On => Duty::On,
+        DutyWish::Break => Duty::Break,
+        DutyWish::Off => Duty::Off,
+    }
+}
+
+fn report(progress: Progress, now: Timestamp, skew_ms: i64) -> Result<StepReport, BadFrame> {
+    let step = Step::parse(&progress.step).map_err(|unknown| BadFrame::new("unknown_step", unknown.to_string()))?;
+    let position = progress.position.map(|at| Position::new(at.lat, at.lon)).transpose();
+    let position = position.map_err(|error| BadFrame::new(error.code(), error.to_string()))?;
+    let proof = progress.proof.filter(|proof| !proof.is_null());
+    // Postgres holds no NUL, in text or in JSON.
+    let json = proof.as_ref().map(ToString::to_string).unwrap_or_default();
+    if json.len() > 2_048 || json.contains("\\u0000") {
+        return Err(BadFrame::new("malformed_frame", "proof takes at most 2 KiB as JSON, without NUL"));
+    }
+    Ok(StepReport {
+        order: OrderId(progress.order),
+        step,
+        // What a device reports has happened; its clock may still run ahead.
+        at: Timestamp::from_millis(progress.at.saturating_add(skew_ms)).min(now),
+        position,
+        reason: progress.reason.map(|reason| text("reason", reason)).transpose()?,
+        proof,
+    })
+}
+
+fn text(field: &str, text: String) -> Result<String, BadFrame> {
+    if text.chars().count() > 200 || text.contains('\0') {
+        return Err(BadFrame::new("malformed_frame", format!("{field} takes at most 200 characters, without NUL")));
+    }
+    Ok(text)
+}
+
+/// The answer to `hello`.
+#[must_use]
+pub fn welcome(sync: &RiderSync, now: Timestamp, clock_speed: f64, city: &CityCode) -> Welcome {
+    Welcome {
+        server_time: now.as_millis(),
+        clock_speed,
+        ping_interval_ms: sync.ping_interval_ms,
+        city: city.to_string(),
+        duty: sync.duty.to_string(),
+        next_duty: sync.next_duty.map(|duty| duty.to_string()),
+        plan: sync.jobs.iter().map(job).collect(),
+        open_offer: sync.open_offer.as_ref().map(|view| offer(view, now)),
+    }
+}
+
+/// The good answer to a request. `open_offer` is the offer that the device holds; an offer that was seen is told again
+/// with the time that is left.
+#[must_use]
+pub fn outcome(id: &str, request: &Request, outcome: &Outcome, open_offer: Option<&Offer>, now: Timestamp) -> Down {
+    let re = Some(id.to_owned());
+    match (outcome, request.offer()) {
+        (Outcome::Duty { duty, next }, _) => Down::DutyChanged {
+            re,
+            duty: duty.to_string(),
+            next: next.map(|duty| duty.to_string()),
+            why: DutyReason::Rider.to_string(),
+        },
+        (Outcome::OfferSeen { expires_in_ms }, Some(seen)) => match open_offer.filter(|open| open.offer == seen.0) {
+            Some(open) => {
+                Down::Offer(Offer { re, expires_in_ms: *expires_in_ms, sent_at: now.as_millis(), ..open.clone() })
+            }
+            // Its end overtook the answer.
+            None => error(re, "offer_closed", "the offer is closed"),
+        },
+        (Outcome::Accepted(view), _) => Down::Assigned { re, job: job(view) },
+        (Outcome::Declined, Some(offer)) => Down::OfferClosed { re, offer: offer.0, why: "declined".to_owned() },
+        (Outcome::Order { order, status, version }, _) => Down::OrderChanged {
+            re,
+            order: order.0,
+            status: status.to_string(),
+            version: Some(*version),
+            why: "progress".to_owned(),
+            job: None,
+        },
+        (Outcome::Connected(_) | Outcome::Replayed(_) | Outcome::OfferSeen { .. } | Outcome::Declined, _) => {
+            error(re, "internal", "the city gave an answer to another question")
+        }
+    }
+}
+
+/// The bad answer to a request.
+#[must_use]
+pub fn failure(id: &str, failed: &CityCallError) -> Down {
+    error(Some(id.to_owned()), code(failed), &failed.to_string())
+}
+
+/// The stable code of a failed call.
+#[must_use]
+pub const fn code(failed: &CityCallError) -> &'static str {
+    match failed {
+        CityCallError::Unknown => "unknown_city",
+        CityCallError::Gone => "city_unavailable",
+        CityCallError::Full => "city_busy",
+        CityCallError::Deadline => "city_deadline",
+        CityCallError::Refused(refusal) => refusal.code(),
+    }
+}
+
+/// Whether the same request would get the same answer later.
+#[must_use]
+pub const fn is_lasting(result: &Result<Outcome, CityCallError>) -> bool {
+    match result {
+        Ok(_) => true,
+        Err(CityCallError::Refused(refusal)) => !matches!(
+            refusal,
+            Refusal::OrderBusy
+                | Refusal::CityPaused
+                | Refusal::CityFull(_)
+                | Refusal::Conflict
+                | Refusal::Fenced
+                | Refusal::StorageBusy
+        ),
+        Err(_) => false,
+    }
+}
+
+/// An error frame.
+#[must_use]
+pub fn error(re: Option<String>, code: &str, detail: &str) -> Down {
+    Down::Error { re, code: code.to_owned(), detail: detail.to_owned() }
+}
+
+/// An offer, put on the wire now.
+#[must_use]
+pub fn offer(view: &OfferView, now: Timestamp) -> Offer {
+    Offer {
+        re: None,
+        offer: view.offer.0,
+        expires_in_ms: view.expires_in_ms,
+        job: job(&view.job),
+        pickup_eta_ms: u64::try_from(view.pickup_eta.as_millis()).unwrap_or(u64::MAX),
+        pickup_distance_m: view.pickup_distance_m,
+        payout: money(view.payout),
+        sent_at: now.as_millis(),
+    }
+}
+
+/// A job.
+#[must_use]
+pub fn job(view: &JobView) -> Job {
+    let order = |order: &crate::engine::view::JobOrder| JobOrder {
+        order: order.order.0,
+        status: order.status.to_string(),
+        version: order.version,
+        merchant: order.merchant.0,
+        external_ref: order.external_ref.clone(),
+        store: order.store.clone(),
+        ready_at: order.ready_at.as_millis(),
+        promise_at: order.promise_at.as_millis(),
+        cash_to_collect: money(order.cash_to_collect),
+    };
+    let stop = |stop: &crate::engine::view::Stop| Stop {
+        kind: stop.kind.to_string(),
+        order: stop.order.0,
+        place: place(&stop.place),
+        at: stop.at.as_millis(),
+    };
+    Job {
+        job: view.job.0,
+        orders: view.orders.iter().map(order).collect(),
+        stops: view.stops.iter().map(stop).collect(),
+    }
+}
+
+fn money(money: Money) -> MoneyBody {
+    MoneyBody { minor: money.minor, currency: money.currency.to_string() }
+}
+
+fn place(place: &Place) -> PlaceBody {
+    PlaceBody { lat: place.position.lat(), lon: place.position.lon(), hint: place.hint.clone() }
+}

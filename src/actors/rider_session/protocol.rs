@@ -1,0 +1,349 @@
+//! What a session does with each thing that happens to it: pure. The shell carries out the steps.
+//!
+//! ```text
+//! awaiting hello -> joining -> live -> ended
+//! ```
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use crate::{
+    actors::{city::CityCallError, location_log::Track},
+    domain::{
+        duty::Duty,
+        ids::{CityCode, OrderId},
+        time::Timestamp,
+    },
+    engine::{
+        command::{Outcome, Refusal, RiderSync},
+        effect::Notice,
+    },
+    wire::rider::{Down, Hello, Offer, RefusedPing, Up},
+};
+
+use super::{
+    answers::{Admission, Answers},
+    codec::BadFrame,
+    convert::{self, Request},
+    options::Options,
+    pings::{Judged, PointLimits, judge},
+};
+
+/// One session.
+#[derive(Debug)]
+pub struct Protocol {
+    phase: Phase,
+    limits: PointLimits,
+    max_points: usize,
+    max_bad_frames: u32,
+    bad_frames: u32,
+    answers: Answers,
+    skew_ms: i64,
+    duty: Duty,
+    /// Orders in hand: with any, positions are wanted off duty too.
+    in_hand: BTreeSet<OrderId>,
+    open_offer: Option<Offer>,
+    track: Option<Arc<Track>>,
+    acked: (u64, u64),
+    refused: Vec<RefusedPing>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    AwaitingHello,
+    Joining,
+    Live,
+    Ended,
+}
+
+/// What to do next.
+#[derive(Debug)]
+pub enum Step {
+    /// Nothing.
+    Nothing,
+    /// Tell the device.
+    Say(Down),
+    /// Find the rider and bring the session to the city.
+    Join(Hello),
+    /// Ask the city; report with [`Protocol::answered`].
+    Ask {
+        /// The device's name for the request.
+        id: String,
+        /// What is asked.
+        request: Request,
+    },
+    /// Give the points to the lane.
+    Points(Judged),
+    /// Say goodbye.
+    End(Farewell),
+}
+
+/// Why a session ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Farewell {
+    /// A stable word.
+    pub why: &'static str,
+    /// Whether the device should come back by itself.
+    pub again: bool,
+}
+
+impl Farewell {
+    /// A goodbye for now.
+    #[must_use]
+    pub const fn for_now(why: &'static str) -> Self {
+        Self { why, again: true }
+    }
+
+    /// A goodbye until a person decides otherwise.
+    #[must_use]
+    pub const fn for_good(why: &'static str) -> Self {
+        Self { why, again: false }
+    }
+}
+
+/// The answer to a request.
+#[derive(Debug)]
+pub struct Reply {
+    /// The frame.
+    pub frame: Down,
+    /// How often to send it: once per time it was asked.
+    pub times: u32,
+    /// Whether the session is over with it.
+    pub end: Option<Farewell>,
+}
+
+impl Protocol {
+    /// A session whose socket has just opened.
+    #[must_use]
+    pub fn new(options: &Options) -> Self {
+        Self {
+            phase: Phase::AwaitingHello,
+            limits: PointLimits {
+                ahead: Duration::from_secs(options.max_ahead_s),
+                age: Duration::from_secs(options.max_age_s),
+            },
+            max_points: options.max_points,
+            max_bad_frames: options.max_bad_frames,
+            bad_frames: 0,
+            answers: Answers::new(options.max_in_flight, options.remembered_answers),
+            skew_ms: 0,
+            duty: Duty::Off,
+            in_hand: BTreeSet::new(),
+            open_offer: None,
+            track: None,
+            acked: (0, 0),
+            refused: Vec::new(),
+        }
+    }
+
+    /// Whether the first frame has not come.
+    #[must_use]
+    pub fn awaits_hello(&self) -> bool {
+        self.phase == Phase::AwaitingHello
+    }
+
+    /// Whether the city has taken the session.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.phase == Phase::Live
+    }
+
+    /// Whether the session is over.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.phase == Phase::Ended
+    }
+
+    /// The session is over.
+    pub fn end(&mut self) {
+        self.phase = Phase::Ended;
+    }
+
+    /// A message from the device.
+    pub fn frame(&mut self, now: Timestamp, decoded: Result<Up, BadFrame>) -> Step {
+        if self.phase == Phase::Ended {
+            return Step::Nothing;
+        }
+        match decoded.and_then(|up| self.take(now, up)) {
+            Ok(step) => step,
+            Err(bad) => self.bad_frame(bad),
+        }
+    }
+
+    fn bad_frame(&mut self, bad: BadFrame) -> Step {
+        self.bad_frames += 1;
+        if self.bad_frames >= self.max_bad_frames {
+            return Step::End(Farewell::for_now("too_many_bad_frames"));
+        }
+        Step::Say(convert::error(bad.re, bad.code, &bad.detail))
+    }
+
+    fn take(&mut self, now: Timestamp, up: Up) -> Result<Step, BadFrame> {
+        match (up, self.phase) {
+            (Up::Hello(hello), Phase::AwaitingHello) => {
+                convert::check_hello(&hello)?;
+                self.skew_ms = now.as_millis().saturating_sub(hello.at);
+                self.phase = Phase::Joining;
+                Ok(Step::Join(hello))
+            }
+            (Up::Hello(_), _) => Err(BadFrame::new("already_live", "hello comes once per connection")),
+            (_, Phase::AwaitingHello) => Err(BadFrame::new("hello_first", "the first frame must be hello")),
+            (_, Phase::Joining) => Err(BadFrame::new("not_welcome_yet", "wait for welcome")),
+            (Up::Pings { pings }, _) => {
+                if pings.len() > self.max_points {
+                    let detail = format!("at most {} points per frame", self.max_points);
+                    return Err(BadFrame::new("too_many_pings", detail));
+                }
+                let Some(track) = &self.track else { return Ok(Step::Nothing) };
+                let reporting = matches!(self.duty, Duty::On | Duty::Break) || !self.in_hand.is_empty();
+                let judged = judge(&pings, now, self.skew_ms, reporting, self.limits, track);
+                self.refused.extend(judged.refused.iter().cloned());
+                Ok(Step::Points(judged))
+            }
+            (up, _) => {
+                let (id, request) = convert::request(up, now, self.skew_ms)?;
+                Ok(match self.answers.admit(&id) {
+                    Admission::New => Step::Ask { id, request },
+                    Admission::Known(answer) => Step::Say(*answer),
+                    Admission::Waiting => Step::Nothing,
+                    Admission::TooMany => Step::Say(convert::error(
+                        Some(id),
+                        "too_many_requests",
+                        "too many requests wait for their answers; try again",
+                    )),
+                })
+            }
+        }
+    }
+
+    /// The city took the session.
+    pub fn joined(
+        &mut self,
+        now: Timestamp,
+        clock_speed: f64,
+        city: &CityCode,
+        sync: &RiderSync,
+        track: Arc<Track>,
+    ) -> Down {
+        self.phase = Phase::Live;
+        self.duty = sync.duty;
+        self.in_hand = sync.jobs.iter().flat_map(|job| &job.orders).map(|order| order.order).collect();
+        self.track = Some(track);
+        let welcome = convert::welcome(sync, now, clock_speed, city);
+        self.open_offer.clone_from(&welcome.open_offer);
+        Down::Welcome(welcome)
+    }
+
+    /// The city did not take the session.
+    #[must_use]
+    pub const fn not_joined(failed: &CityCallError) -> Farewell {
+        match failed {
+            CityCallError::Unknown | CityCallError::Gone | CityCallError::Deadline => {
+                Farewell::for_now("city_unavailable")
+            }
+            CityCallError::Full => Farewell::for_now("city_busy"),
+            CityCallError::Refused(refusal) => match refusal {
+                Refusal::CityFull(_) | Refusal::StorageBusy | Refusal::Fenced | Refusal::Conflict => {
+                    Farewell::for_now(refusal.code())
+                }
+                refusal => Farewell::for_good(refusal.code()),
+            },
+        }
+    }
+
+    /// The city answered a request.
+    pub fn answered(
+        &mut self,
+        now: Timestamp,
+        id: &str,
+        request: &Request,
+        result: Result<Outcome, CityCallError>,
+    ) -> Reply {
+        let frame = match &result {
+            Ok(outcome) => convert::outcome(id, request, outcome, self.open_offer.as_ref(), now),
+            Err(failed) => convert::failure(id, failed),
+        };
+        let end = match &result {
+            Err(CityCallError::Refused(Refusal::Superseded)) => Some(Farewell::for_good("taken_over")),
+            Err(CityCallError::Refused(Refusal::Fenced)) => Some(Farewell::for_now("city_moved")),
+            Err(CityCallError::Gone) => Some(Farewell::for_now("city_unavailable")),
+            _ => None,
+        };
+        match &result {
+            Ok(Outcome::Duty { duty, .. }) => self.duty = *duty,
+            Ok(Outcome::Accepted(job)) => {
+                self.in_hand.extend(job.orders.iter().map(|order| order.order));
+                self.open_offer = None;
+            }
+            Ok(Outcome::Declined) => self.open_offer = None,
+            Ok(Outcome::Order { order, status, .. }) if !status.has_rider() => {
+                self.in_hand.remove(order);
+            }
+            _ => {}
+        }
+        Reply { times: self.answers.answered(id, &frame, convert::is_lasting(&result)), frame, end }
+    }
+
+    /// The city has something to say.
+    pub fn notice(&mut self, now: Timestamp, notice: Notice) -> Step {
+        if self.phase == Phase::Ended {
+            return Step::Nothing;
+        }
+        Step::Say(match notice {
+            Notice::Offer(view) => {
+                let offer = convert::offer(&view, now);
+                self.open_offer = Some(offer.clone());
+                Down::Offer(offer)
+            }
+            Notice::OfferClosed { offer, state, why } => {
+                if self.open_offer.as_ref().is_some_and(|open| open.offer == offer.0) {
+                    self.open_offer = None;
+                }
+                let why = if why.is_empty() { state.as_str() } else { why };
+                Down::OfferClosed { re: None, offer: offer.0, why: why.to_owned() }
+            }
+            Notice::OrderChanged { job, order, status, why } => {
+                match &job {
+                    Some(_) => self.in_hand.insert(order),
+                    None => self.in_hand.remove(&order),
+                };
+                Down::OrderChanged {
+                    re: None,
+                    order: order.0,
+                    status: status.to_string(),
+                    version: None,
+                    why: why.to_owned(),
+                    job: job.as_deref().map(convert::job),
+                }
+            }
+            Notice::DutyChanged { duty, reason } => {
+                self.duty = duty;
+                Down::DutyChanged { re: None, duty: duty.to_string(), next: None, why: reason.to_string() }
+            }
+            Notice::TakenOver => return Step::End(Farewell::for_good("taken_over")),
+        })
+    }
+
+    /// Whether something was refused since the last ack: that is told at once.
+    #[must_use]
+    pub fn has_refused(&self) -> bool {
+        !self.refused.is_empty()
+    }
+
+    /// What the device does not know yet about its points.
+    pub fn ack(&mut self) -> Option<Down> {
+        let track = self.track.as_ref()?;
+        let (received_to, stored_to) = (track.received_to(), track.stored_to());
+        if self.acked == (received_to, stored_to) && self.refused.is_empty() {
+            return None;
+        }
+        self.acked = (received_to, stored_to);
+        Some(Down::PingsAck { received_to, stored_to, refused: std::mem::take(&mut self.refused) })
+    }
+
+    /// Whether there will be more to ack: received and not yet stored. Points that were lost are never stored; the
+    /// device keeps them and sends them again when it next connects.
+    #[must_use]
+    pub fn ack_follows(&self) -> bool {
+        self.track.as_ref().is_some_and(|track| !track.is_lost() && self.acked.1 < track.received_to())
+    }
+}

@@ -1,0 +1,403 @@
+//! The shell of a session: carries out what the protocol decides, and keeps the socket alive. It holds no rule.
+
+use std::{
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Handler, StreamHandler, WrapFuture};
+use actix_web_actors::ws::{self, CloseCode, CloseReason, ProtocolError, WebsocketContext};
+use tokio::time::Instant;
+
+use super::{
+    RiderSocketDeps,
+    codec::{BadFrame, Encoding, Incoming},
+    convert::{self, Request},
+    lane::Lane,
+    outbox::{Deliver, RiderOutbox},
+    pings::Judged,
+    protocol::{Farewell, Protocol, Step},
+};
+use crate::{
+    actors::{
+        city::{CityCallError, CityHandle},
+        gate::Gate,
+        socket::{Assembled, Assembler, OVERSIZED, jittered_ms},
+    },
+    domain::{
+        ids::{BootId, RiderId, SessionId},
+        rider::RiderProfile,
+    },
+    engine::{
+        command::{Command, Fix, Outcome},
+        effect::Notice,
+    },
+    store::{self, StoreError},
+    wire::rider::{Down, Hello},
+};
+
+type Context = WebsocketContext<RiderSession>;
+
+/// How long a client may take to answer our close frame.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+
+/// One socket of one device.
+pub struct RiderSession {
+    id: SessionId,
+    rider: RiderId,
+    encoding: Encoding,
+    deps: RiderSocketDeps,
+    lane: Rc<Lane>,
+    protocol: Protocol,
+    assembler: Assembler,
+    /// Set as soon as the city may know the session.
+    city: Option<CityHandle>,
+    /// Notices that came before the `welcome` was written.
+    early: Vec<Deliver>,
+    /// The device does not read its notices.
+    cut_off: Arc<AtomicBool>,
+    missed_beats: u32,
+    ack_armed: bool,
+}
+
+impl RiderSession {
+    pub(super) fn new(id: SessionId, rider: RiderId, encoding: Encoding, deps: RiderSocketDeps) -> Self {
+        let options = &deps.0.options;
+        let flush = Duration::from_millis(options.lane_flush_ms);
+        Self {
+            id,
+            rider,
+            encoding,
+            lane: Lane::of_this_worker(deps.0.app, &deps.0.log, &deps.0.figures, flush, options.lane_max),
+            protocol: Protocol::new(options),
+            assembler: Assembler::new(options.max_frame_bytes),
+            city: None,
+            early: Vec::new(),
+            cut_off: Arc::default(),
+            missed_beats: 0,
+            ack_armed: false,
+            deps,
+        }
+    }
+
+    fn say(&self, down: &Down, ctx: &mut Context) {
+        if let Down::Error { code, .. } = down {
+            self.deps.0.figures.errors.with_label_values(&[code]).inc();
+        }
+        ctx.text(self.encoding.encode(down));
+    }
+
+    fn carry_out(&mut self, step: Step, ctx: &mut Context) {
+        match step {
+            Step::Nothing => {}
+            Step::Say(down) => self.say(&down, ctx),
+            Step::Join(hello) => self.find(hello, ctx),
+            Step::Ask { id, request } => self.ask(id, request, ctx),
+            Step::Points(judged) => self.points(judged, ctx),
+            Step::End(farewell) => self.farewell(farewell, ctx),
+        }
+    }
+
+    fn farewell(&mut self, farewell: Farewell, ctx: &mut Context) {
+        if self.protocol.is_ended() {
+            return;
+        }
+        self.deps.0.figures.byes.with_label_values(&[farewell.why]).inc();
+        if farewell.why == "taken_over" {
+            self.deps.0.figures.takeovers.inc();
+        }
+        let after = self.deps.0.options.reconnect_after();
+        let reconnect_after_ms = farewell.again.then(|| jittered_ms(after));
+        self.say(&Down::Bye { why: farewell.why.to_owned(), reconnect_after_ms }, ctx);
+        let code = if farewell.again { CloseCode::Away } else { CloseCode::Policy };
+        self.close(code, ctx);
+    }
+
+    /// Closes in the orderly way: our close frame, the client's, then the connection.
+    fn close(&mut self, code: CloseCode, ctx: &mut Context) {
+        self.protocol.end();
+        self.leave();
+        ctx.close(Some(CloseReason { code, description: None }));
+        ctx.run_later(CLOSE_WITHIN, |_, ctx| ctx.stop());
+    }
+
+    /// Tells the city that the session is over; a city that is full is told again for a while, and after that its own
+    /// silence rules hold.
+    fn leave(&mut self) {
+        let Some(city) = self.city.take() else { return };
+        let (rider, session) = (self.rider, self.id);
+        if city.tell(Command::Disconnect { rider, session }) != Err(CityCallError::Full) {
+            return;
+        }
+        actix_web::rt::spawn(async move {
+            for _ in 0..50 {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                if city.tell(Command::Disconnect { rider, session }) != Err(CityCallError::Full) {
+                    return;
+                }
+            }
+            tracing::warn!(city = %city.code(), "a full city could not be told that a session ended");
+        });
+    }
+
+    fn find(&mut self, hello: Hello, ctx: &mut Context) {
+        let (db, rider) = (self.deps.0.db.clone(), self.rider);
+        let found = async move { store::riders::profile(&db, rider).await };
+        ctx.spawn(found.into_actor(self).map(move |found, session, ctx| session.found(found, &hello, ctx)));
+    }
+
+    fn found<D>(&mut self, found: Result<Option<(RiderProfile, D)>, StoreError>, hello: &Hello, ctx: &mut Context) {
+        if self.protocol.is_ended() {
+            return;
+        }
+        let profile = match found {
+            Ok(Some((profile, _))) => profile,
+            Ok(None) => return self.farewell(Farewell::for_good("unknown_rider"), ctx),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, rider = %self.rider, "no rider profile");
+                return self.farewell(Farewell::for_now("store_unavailable"), ctx);
+            }
+        };
+        match self.deps.0.router.city(&profile.city) {
+            Ok(city) => self.join(city, profile, hello, ctx),
+            Err(failed) => self.farewell(Protocol::not_joined(&failed), ctx),
+        }
+    }
+
+    fn join(&mut self, city: CityHandle, profile: RiderProfile, hello: &Hello, ctx: &mut Context) {
+        let cut_off = self.cut_off.clone();
+        let outbox = RiderOutbox::new(
+            ctx.address().recipient(),
+            Gate::unmetered(self.deps.0.options.max_notices),
+            Arc::new(move || cut_off.store(true, Ordering::Release)),
+        );
+        self.city = Some(city.clone());
+        let (boot, device) = (BootId(hello.boot_id), hello.device_id.clone());
+        let (deadline, id) = (self.deps.0.options.answer_within(), self.id);
+        let joined = async move { city.join(deadline, profile, id, outbox).await };
+        ctx.spawn(joined.into_actor(self).map(move |joined, session, ctx| {
+            session.joined(joined, boot, &device, ctx);
+        }));
+    }
+
+    fn joined(&mut self, joined: Result<Outcome, CityCallError>, boot: BootId, device: &str, ctx: &mut Context) {
+        if self.protocol.is_ended() {
+            return;
+        }
+        let sync = match joined {
+            Ok(Outcome::Connected(sync)) => sync,
+            Ok(other) => {
+                tracing::error!(?other, "a city answered a join with something else");
+                return self.farewell(Farewell::for_now("city_unavailable"), ctx);
+            }
+            Err(failed) => return self.farewell(Protocol::not_joined(&failed), ctx),
+        };
+        let Some(city) = self.city.as_ref().map(|city| city.code().clone()) else { return };
+        let (track, known) = self.deps.0.tracks.open(self.rider, &city, boot, device);
+        if known {
+            self.deps.0.figures.reconnects.inc();
+        }
+        let clock = &self.deps.0.clock;
+        let welcome = self.protocol.joined(clock.now(), clock.speed(), &city, &sync, track);
+        self.say(&welcome, ctx);
+        for deliver in std::mem::take(&mut self.early) {
+            self.deliver(deliver, ctx);
+        }
+        // A device that was here before learns at once which of its points arrived.
+        self.ack(ctx);
+    }
+
+    fn ask(&mut self, id: String, request: Request, ctx: &mut Context) {
+        let Some(city) = self.city.clone() else { return };
+        let (deadline, rider, session, asked) =
+            (self.deps.0.options.answer_within(), self.rider, self.id, request.clone());
+        let begun = Instant::now();
+        let answer = async move { city.ask(deadline, move |reply| asked.command(rider, session, reply)).await };
+        ctx.spawn(answer.into_actor(self).map(move |result, session, ctx| {
+            session.deps.0.figures.answer_seconds.observe(begun.elapsed().as_secs_f64());
+            if session.protocol.is_ended() {
+                return;
+            }
+            let reply = session.protocol.answered(session.deps.0.clock.now(), &id, &request, result);
+            for _ in 0..reply.times {
+                session.say(&reply.frame, ctx);
+            }
+            if let Some(farewell) = reply.end {
+                session.farewell(farewell, ctx);
+            }
+        }));
+    }
+
+    fn points(&mut self, judged: Judged, ctx: &mut Context) {
+        let figures = &self.deps.0.figures;
+        let accepted = judged.points.len() as u64;
+        figures.pings.with_label_values(&["live"]).inc_by(accepted - judged.late);
+        figures.pings.with_label_values(&["late"]).inc_by(judged.late);
+        for refused in &judged.refused {
+            figures.refused_pings.with_label_values(&[&refused.reason]).inc();
+        }
+        if let Some(city) = &self.city {
+            let (rider, session) = (self.rider, self.id);
+            let live = judged.live.map(|(position, recorded_at)| Fix { rider, session, position, recorded_at });
+            self.lane.take(city, live, judged.points);
+        }
+        if self.protocol.has_refused() {
+            self.ack(ctx);
+        }
+        self.arm_ack(ctx);
+    }
+
+    fn ack(&mut self, ctx: &mut Context) {
+        if let Some(ack) = self.protocol.ack() {
+            self.say(&ack, ctx);
+        }
+        self.arm_ack(ctx);
+    }
+
+    fn arm_ack(&mut self, ctx: &mut Context) {
+        if self.ack_armed || self.protocol.is_ended() || !self.protocol.ack_follows() {
+            return;
+        }
+        self.ack_armed = true;
+        ctx.run_later(self.deps.0.options.ack_every(), |session, ctx| {
+            session.ack_armed = false;
+            if !session.protocol.is_ended() {
+                session.ack(ctx);
+            }
+        });
+    }
+
+    fn deliver(&mut self, deliver: Deliver, ctx: &mut Context) {
+        let is_offer = matches!(deliver.notice, Notice::Offer(_));
+        let step = self.protocol.notice(self.deps.0.clock.now(), deliver.notice);
+        self.carry_out(step, ctx);
+        let waited = deliver.queued.elapsed().as_secs_f64();
+        self.deps.0.figures.notice_seconds.observe(waited);
+        if is_offer {
+            self.deps.0.figures.offer_seconds.observe(waited);
+        }
+    }
+
+    /// Every few seconds: is the device still there, is the city, does the device keep up?
+    fn beat(&mut self, ctx: &mut Context) {
+        if self.protocol.is_ended() {
+            return;
+        }
+        self.missed_beats += 1;
+        if self.missed_beats >= self.deps.0.options.silent_intervals {
+            // Nobody reads a goodbye here.
+            self.deps.0.figures.byes.with_label_values(&["silent"]).inc();
+            self.protocol.end();
+            ctx.stop();
+            return;
+        }
+        ctx.ping(b"");
+        self.check(ctx);
+    }
+
+    /// Ends a session whose city stopped (its next incarnation does not know the session) or whose reader is too slow.
+    fn check(&mut self, ctx: &mut Context) {
+        if self.cut_off.load(Ordering::Acquire) {
+            self.deps.0.figures.cut_off.inc();
+            self.farewell(Farewell::for_now("slow_reader"), ctx);
+        } else if self.protocol.is_live() && !self.city.as_ref().is_some_and(CityHandle::is_running) {
+            self.farewell(Farewell::for_now("city_moved"), ctx);
+        }
+    }
+
+    fn message(&mut self, message: Result<Incoming<'_>, BadFrame>, ctx: &mut Context) {
+        self.check(ctx);
+        let decoded = message.and_then(|message| self.encoding.decode(message));
+        let figures = &self.deps.0.figures;
+        match &decoded {
+            Ok(up) => figures.frames.with_label_values(&[convert::type_of(up)]).inc(),
+            Err(bad) => figures.refused_frames.with_label_values(&[bad.code]).inc(),
+        }
+        let step = self.protocol.frame(self.deps.0.clock.now(), decoded);
+        self.carry_out(step, ctx);
+    }
+}
+
+impl Actor for RiderSession {
+    type Context = Context;
+
+    fn started(&mut self, ctx: &mut Context) {
+        let shared = self.deps.0.clone();
+        shared.figures.sessions.inc();
+        ctx.run_interval(Duration::from_secs(shared.options.ping_every_s), Self::beat);
+        ctx.run_later(Duration::from_secs(shared.options.hello_within_s), |session, ctx| {
+            if session.protocol.awaits_hello() {
+                session.farewell(Farewell::for_now("no_hello"), ctx);
+            }
+        });
+        let mut stopping = shared.stopping.clone();
+        // A sender that is gone means the same.
+        let stopped = async move { drop(stopping.wait_for(|stopping| *stopping).await) };
+        ctx.spawn(stopped.into_actor(self).map(|(), session, ctx| {
+            session.farewell(Farewell::for_now("going_away"), ctx);
+        }));
+    }
+
+    fn stopped(&mut self, _: &mut Context) {
+        self.protocol.end();
+        self.leave();
+        self.deps.0.figures.sessions.dec();
+    }
+}
+
+impl Handler<Deliver> for RiderSession {
+    type Result = ();
+
+    fn handle(&mut self, deliver: Deliver, ctx: &mut Context) {
+        if self.protocol.is_live() {
+            self.deliver(deliver, ctx);
+        } else if !self.protocol.is_ended() {
+            self.early.push(deliver);
+        }
+    }
+}
+
+impl StreamHandler<Result<ws::Message, ProtocolError>> for RiderSession {
+    fn handle(&mut self, message: Result<ws::Message, ProtocolError>, ctx: &mut Context) {
+        self.missed_beats = 0;
+        match message {
+            Ok(ws::Message::Text(text)) => self.message(Ok(Incoming::Text(&text)), ctx),
+            Ok(ws::Message::Binary(_)) => self.message(Ok(Incoming::Binary), ctx),
+            Ok(ws::Message::Continuation(item)) => match self.assembler.add(item) {
+                Assembled::More => {}
+                Assembled::Text(text) => self.message(Ok(Incoming::Text(&text)), ctx),
+                Assembled::Binary => self.message(Ok(Incoming::Binary), ctx),
+                Assembled::TooLarge => self.message(Err(too_large()), ctx),
+                Assembled::NotUtf8 => self.message(Err(BadFrame::new("malformed_frame", "the text is not UTF-8")), ctx),
+            },
+            Ok(ws::Message::Ping(payload)) => ctx.pong(&payload),
+            Ok(ws::Message::Pong(payload)) if payload == OVERSIZED => self.message(Err(too_large()), ctx),
+            Ok(ws::Message::Pong(_) | ws::Message::Nop) => {}
+            Ok(ws::Message::Close(reason)) => {
+                if !self.protocol.is_ended() {
+                    self.protocol.end();
+                    ctx.close(reason);
+                }
+                ctx.stop();
+            }
+            Err(error) => {
+                // The frames themselves are broken; nothing behind this point can be read.
+                tracing::debug!(%error, "a rider socket broke the websocket protocol");
+                self.deps.0.figures.refused_frames.with_label_values(&["protocol_error"]).inc();
+                if !self.protocol.is_ended() {
+                    self.say(&convert::error(None, "malformed_frame", "the websocket framing is broken"), ctx);
+                    self.close(CloseCode::Protocol, ctx);
+                }
+                ctx.stop();
+            }
+        }
+    }
+}
+
+fn too_large() -> BadFrame {
+    BadFrame::new("frame_too_large", "the frame is larger than this server takes")
+}

@@ -1,0 +1,99 @@
+//! What the two kinds of session share: the negotiation of a subprotocol, the guard of the incoming bytes, and the way
+//! out (jittered reconnects). Nothing here names the websocket crate.
+
+mod assembler;
+mod guard;
+
+use std::time::Duration;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+};
+
+pub use assembler::{Assembled, Assembler};
+pub use guard::{FrameGuard, OVERSIZED};
+
+use crate::wire::problem::Problem;
+
+/// Whether a request may become a socket that speaks `subprotocol`: a client that names subprotocols must name this
+/// one; a client that names none gets it.
+///
+/// # Errors
+/// The answer to give: 426 `websocket_expected` or 400 `unsupported_subprotocol`, as problem+json.
+pub fn negotiate(req: &HttpRequest, subprotocol: &str) -> Result<(), HttpResponse> {
+    let upgrade = req.headers().get(header::UPGRADE).and_then(|value| value.to_str().ok());
+    if !upgrade.is_some_and(|value| value.to_ascii_lowercase().contains("websocket")) {
+        return Err(problem(
+            StatusCode::UPGRADE_REQUIRED,
+            "websocket_expected",
+            "This address takes websocket connections only",
+            None,
+        ));
+    }
+    let mut offered = req
+        .headers()
+        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .peekable();
+    if offered.peek().is_some() && !offered.any(|name| name == subprotocol) {
+        return Err(problem(
+            StatusCode::BAD_REQUEST,
+            "unsupported_subprotocol",
+            "None of the offered subprotocols is spoken here",
+            Some(format!("supported: {subprotocol}")),
+        ));
+    }
+    Ok(())
+}
+
+/// A refusal before the upgrade.
+pub(super) fn problem(
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    detail: Option<String>,
+) -> HttpResponse {
+    HttpResponse::build(status).content_type("application/problem+json").json(Problem {
+        kind: format!("urn:dispatch:problem:{code}"),
+        title: title.to_owned(),
+        status: status.as_u16(),
+        code: code.to_owned(),
+        detail,
+        pointer: None,
+    })
+}
+
+/// A time to come back, between `after` and three times that (real time): clients that were sent away together do not
+/// come back together.
+#[must_use]
+pub fn jittered_ms(after: Duration) -> u64 {
+    let least = u64::try_from(after.as_millis()).unwrap_or(u64::MAX / 4);
+    rand::random_range(least..=least.saturating_mul(3))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn only_our_subprotocol_or_none_is_taken() {
+        let request = |protocols: Option<&str>| {
+            let mut request = TestRequest::default().insert_header((header::UPGRADE, "websocket"));
+            if let Some(protocols) = protocols {
+                request = request.insert_header((header::SEC_WEBSOCKET_PROTOCOL, protocols));
+            }
+            request.to_http_request()
+        };
+        assert!(negotiate(&request(None), "a.v1").is_ok());
+        assert!(negotiate(&request(Some("b.v2, a.v1")), "a.v1").is_ok());
+        let refused = negotiate(&request(Some("b.v2")), "a.v1").unwrap_err();
+        assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+        let plain = negotiate(&TestRequest::default().to_http_request(), "a.v1").unwrap_err();
+        assert_eq!(plain.status(), StatusCode::UPGRADE_REQUIRED);
+    }
+}

@@ -1,0 +1,53 @@
+//! What every accepted connection gets before its first byte.
+//!
+//! A websocket client that never reads stops the context of its actor, heartbeats included: nothing inside the program
+//! can end that session. So the kernel does: with `TCP_USER_TIMEOUT`, a connection whose data the other side does not
+//! take, be it lost or be its window closed, is ended after that time, which ends the session as any hang-up does. A
+//! small send buffer makes sure that a reader that stalls is noticed after few bytes.
+//!
+//! A second descriptor of each socket, to shut it down from outside, would do the same sooner and halve the number of
+//! riders a process can hold: descriptors are the first limit it meets. Elsewhere than on Linux the time-out is TCP's own.
+
+use std::{any::Any, time::Duration};
+
+use actix_web::{dev::Extensions, rt::net::TcpStream};
+use serde::Deserialize;
+use socket2::SockRef;
+
+/// The limits of a connection.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// Milliseconds (real time) after which data that the other side does not take ends the connection.
+    pub user_timeout_ms: u64,
+    /// Bytes that the kernel buffers for a connection (Linux doubles the number for its own needs).
+    pub send_buffer_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { user_timeout_ms: 20_000, send_buffer_bytes: 64 * 1024 }
+    }
+}
+
+/// For `HttpServer::on_connect`.
+pub fn on_connect(options: Options) -> impl Fn(&dyn Any, &mut Extensions) + Send + Sync + 'static {
+    move |connection, _| {
+        let Some(stream) = connection.downcast_ref::<TcpStream>() else { return };
+        if let Err(error) = prepare(&SockRef::from(stream), &options) {
+            // A client that hung up at once; a kernel that refuses would show here for every connection.
+            tracing::debug!(%error, "a connection could not be prepared");
+        }
+    }
+}
+
+fn prepare(socket: &SockRef<'_>, options: &Options) -> std::io::Result<()> {
+    // An offer must not wait for the acknowledgement of the frame before it.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_send_buffer_size(options.send_buffer_bytes)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(Duration::from_millis(options.user_timeout_ms)))?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = Duration::from_millis(options.user_timeout_ms);
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! Location logs go in by binary COPY: one statement per batch, no parsing of text on either side.
+
+use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
+use sqlx::postgres::PgPoolCopyExt;
+use uuid::Uuid;
+
+use super::{Db, StoreError};
+use crate::domain::{
+    ids::{BootId, RiderId},
+    position::Position,
+    time::Timestamp,
+};
+
+/// Bits of `location_logs.flags`.
+pub mod flags {
+    /// Older than the live dot when it came: it never moved the dot.
+    pub const LATE: i16 = 1;
+    /// The platform says that the point was made up.
+    pub const MOCK: i16 = 2;
+}
+
+/// One row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LocationRow<'a> {
+    /// Whose point.
+    pub rider: RiderId,
+    /// When it was received, server time: the partition key.
+    pub created_at: Timestamp,
+    /// When it was recorded, device time corrected.
+    pub recorded_at: Timestamp,
+    /// The city in which the rider was live.
+    pub city: &'a str,
+    /// Where.
+    pub position: Position,
+    /// Radius of 68 % confidence, metres.
+    pub accuracy_m: Option<f32>,
+    /// Ground speed, metres per second.
+    pub speed_mps: Option<f32>,
+    /// Course, degrees clockwise from north.
+    pub heading_deg: Option<f32>,
+    /// The device's number of the point.
+    pub seq: i64,
+    /// The run of the device's app.
+    pub boot: BootId,
+    /// The device.
+    pub device: &'a str,
+    /// See [`flags`].
+    pub flags: i16,
+}
+
+const COPY: &str = "COPY location_logs (rider_id, created_at, recorded_at, city, lat, lon, accuracy_m, speed_mps, \
+                    heading_deg, seq, boot_id, device_id, flags) FROM STDIN (FORMAT binary)";
+const COLUMNS: i16 = 13;
+/// PostgreSQL, COPY, "Binary Format": signature, no flags, no header extension.
+const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+/// The end of the data: a field count of -1.
+const TRAILER: [u8; 2] = (-1_i16).to_be_bytes();
+/// Microseconds from 1970-01-01, where our times begin, to 2000-01-01, where PostgreSQL's do.
+const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
+/// SQLSTATE check_violation: what a row gets that no partition takes (tried; it has no code of its own).
+const NO_PARTITION: &str = "23514";
+
+/// Rows encoded for one COPY.
+#[derive(Clone, Debug)]
+pub struct CopyBatch {
+    bytes: Vec<u8>,
+    rows: u64,
+    first: Timestamp,
+    last: Timestamp,
+}
+
+impl CopyBatch {
+    /// An empty batch with room for about `rows` rows.
+    #[must_use]
+    pub fn with_capacity(rows: usize) -> Self {
+        let mut bytes = Vec::with_capacity(HEADER.len() + rows.saturating_mul(192));
+        bytes.extend_from_slice(HEADER);
+        Self { bytes, rows: 0, first: Timestamp::FAR_FUTURE, last: Timestamp::default() }
+    }
+
+    /// Adds a row.
+    pub fn push(&mut self, row: &LocationRow<'_>) {
+        self.rows += 1;
+        self.first = self.first.min(row.created_at);
+        self.last = self.last.max(row.created_at);
+        self.bytes.extend_from_slice(&COLUMNS.to_be_bytes());
+        self.field(row.rider.0.as_bytes());
+        self.field(&micros(row.created_at).to_be_bytes());
+        self.field(&micros(row.recorded_at).to_be_bytes());
+        self.field(row.city.as_bytes());
+        self.field(&row.position.lat().to_be_bytes());
+        self.field(&row.position.lon().to_be_bytes());
+        self.optional(row.accuracy_m);
+        self.optional(row.speed_mps);
+        self.optional(row.heading_deg);
+        self.field(&row.seq.to_be_bytes());
+        self.field(Uuid::as_bytes(&row.boot.0));
+        self.field(row.device.as_bytes());
+        self.field(&row.flags.to_be_bytes());
+    }
+
+    /// How many rows it holds.
+    #[must_use]
+    pub const fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    fn field(&mut self, value: &[u8]) {
+        // No value of a row comes near 2 GiB: the longest is a device id of 64 characters.
+        let length = i32::try_from(value.len()).unwrap_or(i32::MAX);
+        self.bytes.extend_from_slice(&length.to_be_bytes());
+        self.bytes.extend_from_slice(value);
+    }
+
+    fn optional(&mut self, value: Option<f32>) {
+        match value {
+            Some(value) => self.field(&value.to_be_bytes()),
+            None => self.bytes.extend_from_slice(&(-1_i32).to_be_bytes()),
+        }
+    }
+}
+
+const fn micros(at: Timestamp) -> i64 {
+    at.as_millis().saturating_mul(1_000).saturating_sub(POSTGRES_EPOCH_US)
+}
+
+/// Stores a batch, whole or not at all, and makes the partitions that it lacks. A retry after a lost answer stores the
+/// rows a second time: the log has no unique key, and a reader takes a point's (device, boot, seq) once.
+///
+/// # Errors
+/// [`StoreError`] when the database does not answer or refuses the rows.
+pub async fn append(db: &Db, batch: &CopyBatch) -> Result<u64, StoreError> {
+    match copy(db, batch).await {
+        Err(sqlx::Error::Database(refusal)) if refusal.code().as_deref() == Some(NO_PARTITION) => {
+            make_partitions(db, batch.first, batch.last).await?;
+            Ok(copy(db, batch).await?)
+        }
+        other => Ok(other?),
+    }
+}
+
+async fn copy(db: &Db, batch: &CopyBatch) -> Result<u64, sqlx::Error> {
+    let mut sink = db.copy_in_raw(COPY).await?;
+    sink.send(batch.bytes.as_slice()).await?;
+    sink.send(TRAILER.as_slice()).await?;
+    sink.finish().await
+}
+
+async fn make_partitions(db: &Db, first: Timestamp, last: Timestamp) -> Result<(), StoreError> {
+    let last = month_of(last.to_datetime());
+    let mut month = Some(month_of(first.to_datetime()));
+    while let Some(day) = month.filter(|day| *day <= last) {
+        sqlx::query!("SELECT create_location_logs_partition($1)", day).execute(db).await?;
+        month = day.checked_add_months(Months::new(1));
+    }
+    Ok(())
+}
+
+fn month_of(at: DateTime<Utc>) -> NaiveDate {
+    let day = at.date_naive();
+    day.with_day(1).unwrap_or(day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(seq: i64, at: Timestamp, rider: RiderId) -> LocationRow<'static> {
+        LocationRow {
+            rider,
+            created_at: at,
+            recorded_at: Timestamp::from_millis(at.as_millis() - 1_234),
+            city: "test-copy",
+            position: Position::new(-12.345_678_9, 77.000_001).unwrap(),
+            accuracy_m: Some(4.5),
+            speed_mps: None,
+            heading_deg: Some(359.5),
+            seq,
+            boot: BootId(Uuid::from_u128(7)),
+            device: "ünïcode-device",
+            flags: flags::LATE | flags::MOCK,
+        }
+    }
+
+    #[test]
+    fn the_header_is_the_documented_one() {
+        let batch = CopyBatch::with_capacity(0);
+        assert_eq!(batch.bytes.len(), 19);
+        assert_eq!(&batch.bytes[..11], b"PGCOPY\n\xff\r\n\0");
+        assert_eq!(micros(Timestamp::from_millis(946_684_800_000)), 0);
+    }
+
+    // Needs the database that the queries were checked against; the partition of 2019 does not exist before.
+    #[tokio::test]
+    async fn rows_read_back_as_they_went_in_and_partitions_appear() {
+        let Some(db) = crate::store::checked_against().await else { return };
+        let rider = RiderId(Uuid::new_v4());
+        let at = Timestamp::from_millis(1_559_347_199_999); // 2019-05-31T23:59:59.999Z
+        let next = Timestamp::from_millis(1_559_347_200_000);
+        for child in ["location_logs_y2019m05", "location_logs_y2019m06"] {
+            sqlx::query(sqlx::AssertSqlSafe(format!("DROP TABLE IF EXISTS {child}"))).execute(&db).await.unwrap();
+        }
+        let mut batch = CopyBatch::with_capacity(2);
+        batch.push(&row(1, at, rider));
+        batch.push(&row(i64::MAX, next, rider));
+        assert_eq!(append(&db, &batch).await.unwrap(), 2);
+
+        let stored = sqlx::query!(
+            "SELECT tableoid::regclass::text AS child, created_at, recorded_at, city, lat, lon, accuracy_m, speed_mps, \
+             heading_deg, seq, boot_id, device_id, flags FROM location_logs WHERE rider_id = $1 ORDER BY created_at",
+            rider.0
+        )
+        .fetch_all(&db)
+        .await
+        .unwrap();
+        assert_eq!(stored.len(), 2);
+        assert_eq!(stored[0].child.as_deref(), Some("location_logs_y2019m05"));
+        assert_eq!(stored[1].child.as_deref(), Some("location_logs_y2019m06"));
+        let first = &stored[0];
+        assert_eq!(Timestamp::from(first.created_at), at);
+        assert_eq!(Timestamp::from(first.recorded_at).millis_since(at), -1_234);
+        assert_eq!((first.city.as_str(), first.device_id.as_str()), ("test-copy", "ünïcode-device"));
+        assert_eq!((first.lat, first.lon), (-12.345_678_9, 77.000_001));
+        assert_eq!((first.accuracy_m, first.speed_mps, first.heading_deg), (Some(4.5), None, Some(359.5)));
+        assert_eq!((first.seq, stored[1].seq), (1, i64::MAX));
+        assert_eq!((first.boot_id, first.flags), (Uuid::from_u128(7), 3));
+    }
+}
