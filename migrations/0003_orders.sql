@@ -50,6 +50,8 @@ CREATE INDEX orders_created_at_idx ON orders (created_at);
 CREATE INDEX orders_external_ref_idx ON orders (external_ref) WHERE external_ref IS NOT NULL;
 -- Keyset pages of a city's list, newest first.
 CREATE INDEX orders_city_id_idx ON orders (city, id);
+-- And of a merchant's.
+CREATE INDEX orders_merchant_id_id_idx ON orders (merchant_id, id);
 -- What a city reads when it starts.
 CREATE INDEX orders_open_idx ON orders (city)
     WHERE status NOT IN ('delivered', 'returned', 'cancelled', 'expired');

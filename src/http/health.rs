@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     actors::router::Slot,
+    cache::Cache,
     domain::access::Principal,
     store,
     wire::{problem::Problem, rest::ClockBody},
@@ -25,7 +26,7 @@ pub struct Readiness {
     pub ready: bool,
     /// `up` or `down`.
     pub database: &'static str,
-    /// How the cache is. Nothing waits for it, so it does not count.
+    /// `up`, `down` or `in_process`. Nothing waits for it, so it does not count.
     pub cache: &'static str,
     /// Each known city: `running`, or why it does not run. Only a city that is `starting` makes this process not ready:
     /// one that is kept down must not take its neighbours out of service.
@@ -58,7 +59,16 @@ pub async fn get_live() -> &'static str {
 #[get("/health/ready")]
 pub async fn get_ready(deps: web::Data<Deps>) -> HttpResponse {
     let deadline = Duration::from_millis(deps.options.ready_deadline_ms);
-    let database = matches!(tokio::time::timeout(deadline, store::ping(&deps.db)).await, Ok(Ok(())));
+    let (database, cache) = tokio::join!(
+        tokio::time::timeout(deadline, store::ping(&deps.db)),
+        tokio::time::timeout(deadline, deps.cache.ping())
+    );
+    let database = matches!(database, Ok(Ok(())));
+    let cache = match (&deps.cache, cache) {
+        (Cache::InProcess(_), _) => "in_process",
+        (Cache::Redis(_), Ok(Ok(()))) => "up",
+        (Cache::Redis(_), _) => "down",
+    };
     let cities: BTreeMap<String, &'static str> = deps
         .router
         .cities()
@@ -75,7 +85,7 @@ pub async fn get_ready(deps: web::Data<Deps>) -> HttpResponse {
     let ready = database && !cities.values().any(|state| *state == "starting");
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     let database = if database { "up" } else { "down" };
-    response.json(Readiness { ready, database, cache: (deps.cache_state)(), cities })
+    response.json(Readiness { ready, database, cache, cities })
 }
 
 /// Every figure, in the text format of Prometheus. Unless the server is configured otherwise it takes no token; else

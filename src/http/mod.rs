@@ -35,6 +35,7 @@ use utoipa_actix_web::AppExt;
 
 use crate::{
     actors::router::Router,
+    cache::Cache,
     clock::Clock,
     domain::city::City,
     metrics::Metrics,
@@ -49,9 +50,6 @@ pub type ApplyCity = Arc<
     dyn Fn(City) -> Pin<Box<dyn Future<Output = Result<(), Box<dyn std::error::Error + Send + Sync>>>>> + Send + Sync,
 >;
 
-/// Says how the cache is, for `/health/ready`: a stable word such as `up`, `down` or `in_process`.
-pub type CacheState = Arc<dyn Fn() -> &'static str + Send + Sync>;
-
 /// Everything that handlers need. Cheap to clone; made once per process.
 #[derive(Clone)]
 pub struct Deps {
@@ -61,8 +59,8 @@ pub struct Deps {
     pub router: Router,
     /// Brings a stored city to life.
     pub apply_city: ApplyCity,
-    /// How the cache is.
-    pub cache_state: CacheState,
+    /// The mirror, which only `/health/ready` looks at.
+    pub cache: Cache,
     /// The time.
     pub clock: Clock,
     /// What `/metrics` shows.

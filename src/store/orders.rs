@@ -144,31 +144,41 @@ pub async fn list(db: &Db, filter: &OrderFilter, limit: i64) -> Result<Vec<Store
     let merchant = filter.merchant.map(|merchant| merchant.0);
     let statuses: Option<Vec<String>> =
         filter.statuses.as_ref().map(|all| all.iter().map(|status| status.as_str().to_owned()).collect());
-    // Two statements, because a city's list walks its own index and the other one walks the primary key.
-    let page = match &filter.city {
-        Some(city) => {
+    // A statement for each index that a list can walk, so that even a plan made without the values walks it.
+    let page = match (merchant, &filter.city) {
+        (Some(merchant), city) => {
             select_orders!(
-                "WHERE city = $1 AND id >= $2 AND id < $3 \
-                   AND ($4::uuid IS NULL OR merchant_id = $4) AND ($5::text[] IS NULL OR status = ANY($5)) \
+                "WHERE merchant_id = $1 AND id >= $2 AND id < $3 \
+                   AND ($4::text IS NULL OR city = $4) AND ($5::text[] IS NULL OR status = ANY($5)) \
                  ORDER BY id DESC LIMIT $6",
-                city.as_str(),
+                merchant,
                 filter.from,
                 filter.below,
-                merchant,
+                city.as_ref().map(CityCode::as_str),
                 statuses.as_deref(),
                 limit
             )
             .fetch_all(db)
             .await?
         }
-        None => {
+        (None, Some(city)) => {
             select_orders!(
-                "WHERE id >= $1 AND id < $2 \
-                   AND ($3::uuid IS NULL OR merchant_id = $3) AND ($4::text[] IS NULL OR status = ANY($4)) \
+                "WHERE city = $1 AND id >= $2 AND id < $3 AND ($4::text[] IS NULL OR status = ANY($4)) \
                  ORDER BY id DESC LIMIT $5",
+                city.as_str(),
                 filter.from,
                 filter.below,
-                merchant,
+                statuses.as_deref(),
+                limit
+            )
+            .fetch_all(db)
+            .await?
+        }
+        (None, None) => {
+            select_orders!(
+                "WHERE id >= $1 AND id < $2 AND ($3::text[] IS NULL OR status = ANY($3)) ORDER BY id DESC LIMIT $4",
+                filter.from,
+                filter.below,
                 statuses.as_deref(),
                 limit
             )

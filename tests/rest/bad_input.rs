@@ -3,6 +3,7 @@
 use dispatch_engine::{domain::order::OrderStatus, engine::command::Refusal, http::Options};
 use reqwest::{Method, header::CONTENT_TYPE};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use uuid::Uuid;
 
 use crate::harness::{Rest, start, start_with};
@@ -34,6 +35,22 @@ async fn bodies_that_cannot_be_read() {
     let text = rest.request(Method::POST, "/v1/orders", &merchant).body("city=x");
     rest.send(text).await.problem(415, "unsupported_media_type");
     rest.get("/health/ready", "").await.ok(200);
+}
+
+#[actix_web::test]
+async fn a_body_that_never_arrives() {
+    let rest = start_with(Options { body_deadline_ms: 50, ..Options::default() }).await;
+    let mut socket = tokio::net::TcpStream::connect(rest.base.trim_start_matches("http://")).await.unwrap();
+    let head = format!(
+        "POST /v1/merchants HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+         Content-Length: 20\r\n\r\n{{\"name\":",
+        rest.admin()
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 4_096];
+    let read = socket.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("\"body_timeout\""), "{answer}");
 }
 
 #[actix_web::test]

@@ -10,6 +10,7 @@ use dispatch_engine::{
         gate::Gate,
         router::{Router, Slot},
     },
+    cache::Cache,
     clock::Clock,
     http::{self, Deps, auth::Tokens},
     metrics::Metrics,
@@ -66,10 +67,14 @@ impl Answer {
     }
 }
 
-/// The database that `DATABASE_URL` names, migrated, with a partition for this month's orders.
+/// The migrated database that `DATABASE_URL` names.
+pub fn database_url() -> String {
+    std::env::var("DATABASE_URL").expect("DATABASE_URL names a migrated database")
+}
+
+/// A pool on it, with a partition for this month's orders.
 async fn database() -> Db {
-    let url = std::env::var("DATABASE_URL").expect("DATABASE_URL names a migrated database");
-    let db = sqlx::postgres::PgPoolOptions::new().max_connections(4).connect(&url).await.unwrap();
+    let db = sqlx::postgres::PgPoolOptions::new().max_connections(4).connect(&database_url()).await.unwrap();
     let month = Clock::wall().to_datetime().date_naive();
     for sql in ["SELECT create_orders_partition($1)", "SELECT create_order_events_partition($1)"] {
         sqlx::query(sql).bind(month).execute(&db).await.unwrap();
@@ -102,7 +107,7 @@ pub async fn start_with(options: http::Options) -> Rest {
         db,
         router,
         apply_city,
-        cache_state: Arc::new(|| "in_process"),
+        cache: Cache::in_process(),
         clock,
         metrics,
         tokens: Tokens::new(&SECRET),

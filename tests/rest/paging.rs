@@ -3,14 +3,18 @@
 use std::time::Duration;
 
 use dispatch_engine::{
-    domain::{ids::CityCode, order::OrderStatus, time::Timestamp},
+    domain::{
+        ids::{CityCode, MerchantId},
+        order::OrderStatus,
+        time::Timestamp,
+    },
     store::orders::{OrderFilter, id_floor, list},
 };
 use serde_json::Value;
 use sqlx::Row;
 use uuid::Uuid;
 
-use crate::harness::start;
+use crate::harness::{database_url, start};
 
 fn ids(page: &Value) -> Vec<Uuid> {
     page["orders"].as_array().unwrap().iter().map(|order| order["id"].as_str().unwrap().parse().unwrap()).collect()
@@ -75,8 +79,7 @@ async fn filters_by_state_and_time() {
 #[actix_web::test]
 async fn a_list_reads_only_the_partitions_of_its_months() {
     let rest = start().await;
-    let url = std::env::var("DATABASE_URL").unwrap();
-    let db = sqlx::postgres::PgPoolOptions::new().max_connections(1).connect(&url).await.unwrap();
+    let db = sqlx::postgres::PgPoolOptions::new().max_connections(1).connect(&database_url()).await.unwrap();
     let now = rest.deps.clock.now();
     let month = Duration::from_secs(31 * 86_400);
     for at in [now - month, now, now + month] {
@@ -89,23 +92,27 @@ async fn a_list_reads_only_the_partitions_of_its_months() {
         .unwrap();
     assert!(partitions >= 3);
     let (from, below) = (id_floor(now), id_floor(now + Duration::from_millis(1)));
-    for city in [Some(CityCode::parse(&rest.city).unwrap()), None] {
-        let filter =
-            OrderFilter { city: city.clone(), merchant: None, statuses: Some(vec![OrderStatus::Queued]), from, below };
+    let city = CityCode::parse(&rest.city).unwrap();
+    let merchant = MerchantId(Uuid::new_v4());
+    let lists = [
+        (Some(city.clone()), None, "WHERE city", format!("'{city}', '{from}', '{below}', '{{queued}}', 10")),
+        (
+            None,
+            Some(merchant),
+            "WHERE merchant_id",
+            format!("'{merchant}', '{from}', '{below}', NULL, '{{queued}}', 10"),
+        ),
+        (None, None, "WHERE id >=", format!("'{from}', '{below}', '{{queued}}', 10")),
+    ];
+    for (city, merchant, statement, arguments) in lists {
+        let filter = OrderFilter { city, merchant, statuses: Some(vec![OrderStatus::Queued]), from, below };
         for _ in 0..10 {
             list(&db, &filter, 10).await.unwrap();
         }
-        let name: String = sqlx::query_scalar(
-            "SELECT name FROM pg_prepared_statements WHERE statement LIKE $1 AND NOT from_sql ORDER BY prepare_time DESC",
-        )
-        .bind(if city.is_some() { "%FROM orders WHERE city%" } else { "%FROM orders WHERE id >=%" })
-        .fetch_one(&db)
-        .await
-        .unwrap();
-        let of_city = city.map(|city| format!("'{city}', ")).unwrap_or_default();
-        let explain = format!(
-            "EXPLAIN (ANALYZE, COSTS OFF) EXECUTE \"{name}\" ({of_city}'{from}', '{below}', NULL, '{{queued}}', 10)"
-        );
+        let prepared = "SELECT name FROM pg_prepared_statements WHERE position($1 IN statement) > 0 AND NOT from_sql";
+        let name: String =
+            sqlx::query_scalar(prepared).bind(format!("FROM orders {statement}")).fetch_one(&db).await.unwrap();
+        let explain = format!("EXPLAIN (ANALYZE, COSTS OFF) EXECUTE \"{name}\" ({arguments})");
         let plan: Vec<String> = sqlx::raw_sql(sqlx::AssertSqlSafe(explain))
             .fetch_all(&db)
             .await
