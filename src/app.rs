@@ -4,20 +4,30 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    sync::Arc,
     time::Duration,
 };
 
-use actix::SystemRunner;
-use actix_web::dev::Server;
+use actix_web::{HttpServer, dev::Server, web::Data};
+use tokio::sync::watch;
 
 use crate::{
-    actors::router::Router,
+    actors::{
+        location_log::{self, LocationLogHandle},
+        mirror::Mirror,
+        operator_session::OperatorSocketDeps,
+        rider_session::RiderSocketDeps,
+        router::Router,
+    },
+    cache::{Cache, CacheError},
     clock::Clock,
     config::{Config, ConfigError},
+    http::{self, Deps, auth::Tokens, connection::on_connect},
     metrics::Metrics,
     store::{
         Db, StoreError,
         migrate::{self, PoolOptions},
+        partitions,
     },
 };
 
@@ -30,6 +40,9 @@ pub enum AppError {
     /// The database is away or refuses.
     #[error("the store")]
     Store(#[from] StoreError),
+    /// The address of the cache has no valid form.
+    #[error("redis.url (REDIS_URL)")]
+    Cache(#[from] CacheError),
     /// The listening socket or a thread cannot be had.
     #[error("the server")]
     Io(#[from] io::Error),
@@ -45,22 +58,28 @@ pub enum AppError {
 pub struct App {
     address: SocketAddr,
     server: Server,
+    stopping: watch::Sender<bool>,
     db: Db,
+    log: LocationLogHandle,
     router: Router,
     metrics: Metrics,
-    shutdown_limit: Duration,
+    limit: Duration,
 }
 
-/// The runtime of the whole program: actix's system on a runtime with threads of its own, on which database
-/// connections live. HTTP workers and cities have their own threads beside it.
+/// Runs the program: actix's system on a runtime with threads of its own, on which database connections live. HTTP
+/// workers and cities have their own threads beside it; they end with the work.
 ///
 /// # Errors
 /// When the system gives no threads.
-pub fn runtime() -> io::Result<SystemRunner> {
+pub fn run<T>(work: impl Future<Output = T>) -> io::Result<T> {
     // Built here first, because the system's own factory cannot fail.
     let tokio =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("store").enable_all().build()?;
-    Ok(actix::System::with_tokio_rt(move || tokio))
+    let system = actix::System::with_tokio_rt(move || tokio);
+    let done = system.block_on(work);
+    system.block_on(async { actix::System::current().stop() });
+    system.run()?;
+    Ok(done)
 }
 
 /// Opens the pool.
@@ -82,18 +101,57 @@ impl App {
     /// # Errors
     /// [`AppError`] when a part cannot start.
     pub async fn build(config: &Config, clock: Clock, listener: TcpListener) -> Result<Self, AppError> {
+        let tokens = Tokens::new(config.jwt_secret()?.expose().as_bytes());
+        let sealer = config.sealer()?;
         let metrics = Metrics::new();
+        let (stopping, stop) = watch::channel(false);
+
         let db = connect(config).await?;
         migrate::migrate(&db).await?;
+        partitions::ensure_months(&db, clock.now()).await?;
+        let cache = match &config.redis.url {
+            Some(url) => Cache::redis(url.expose())?,
+            None => Cache::in_process(),
+        };
+
+        let mirror = Mirror::start(cache.clone(), config.mirror.clone(), &metrics);
+        let log = location_log::start(db.clone(), &metrics, config.location_log.clone());
         let router = Router::default();
-        let _ = clock;
+        let _ = mirror;
+
+        let riders = RiderSocketDeps::new(
+            db.clone(),
+            router.clone(),
+            clock.clone(),
+            log.clone(),
+            &metrics,
+            config.rider_session.clone(),
+            stop.clone(),
+        );
+        let operators = OperatorSocketDeps::new(clock.speed(), &metrics, config.operator_session.clone(), stop);
+        let deps = Deps {
+            db: db.clone(),
+            router: router.clone(),
+            apply_city: Arc::new(|_| Box::pin(async { Ok(()) })),
+            cache,
+            clock,
+            metrics: metrics.clone(),
+            figures: http::Figures::new(&metrics),
+            tokens,
+            sealer,
+            options: config.http.clone(),
+        };
         let address = listener.local_addr()?;
-        let server = actix_web::HttpServer::new(actix_web::App::new)
-            .workers(workers(config.server.workers))
+        let app =
+            move || http::app(deps.clone()).app_data(Data::new(riders.clone())).app_data(Data::new(operators.clone()));
+        let server = HttpServer::new(app)
+            .on_connect(on_connect(config.connection.clone()))
+            .workers(threads(config.server.workers))
+            .shutdown_timeout(1)
             .disable_signals()
             .listen(listener)?
             .run();
-        Ok(Self { address, server, db, router, metrics, shutdown_limit: config.server.shutdown_limit() })
+        Ok(Self { address, server, stopping, db, log, router, metrics, limit: config.server.shutdown_limit() })
     }
 
     /// Where it listens.
@@ -114,7 +172,8 @@ impl App {
         &self.router
     }
 
-    /// Serves until `stop` completes, then ends every part in order.
+    /// Serves until `stop` completes, then ends every part in order: no new connections, sessions say goodbye, cities
+    /// stop, and what they handed over is written.
     ///
     /// # Errors
     /// [`AppError::SlowEnd`], or what ended the server before it was told to.
@@ -128,9 +187,15 @@ impl App {
                 return Err(io::Error::other("the server ended by itself").into());
             }
         }
-        let limit = self.shutdown_limit;
+        let limit = self.limit;
         let orderly = async {
+            handle.pause().await;
+            self.stopping.send_replace(true);
+            // Waits for the sessions, whose last requests the cities still answer.
             handle.stop(true).await;
+            if !self.log.flush(limit).await {
+                tracing::error!("points of riders could not be stored before the end");
+            }
             self.db.close().await;
         };
         tokio::time::timeout(limit, orderly).await.map_err(|_elapsed| AppError::SlowEnd { limit })
@@ -138,6 +203,6 @@ impl App {
 }
 
 /// The number of threads asked for, or one per core.
-fn workers(asked: usize) -> usize {
+fn threads(asked: usize) -> usize {
     if asked > 0 { asked } else { std::thread::available_parallelism().map_or(2, Into::into) }
 }

@@ -14,7 +14,8 @@ use config::{Environment as EnvironmentSource, File, FileFormat};
 use serde::Deserialize;
 
 use crate::{
-    http::{self, auth::MIN_SECRET_BYTES},
+    actors::{location_log, mirror::MirrorOptions, operator_session, rider_session},
+    http::{self, auth::MIN_SECRET_BYTES, connection},
     store::contacts::Sealer,
 };
 
@@ -37,8 +38,18 @@ const CONTACT_KEY: &str = "contacts.key (DISPATCH_CONTACT_KEY)";
 pub struct Config {
     /// The listening socket and the end of the program.
     pub server: ServerOptions,
+    /// Every accepted connection.
+    pub connection: connection::Options,
     /// The REST interface.
     pub http: http::Options,
+    /// The sockets of riders' devices.
+    pub rider_session: rider_session::Options,
+    /// The sockets of operators.
+    pub operator_session: operator_session::Options,
+    /// The way of the points into the database.
+    pub location_log: location_log::Options,
+    /// The way of the live state into Redis.
+    pub mirror: MirrorOptions,
     /// The database.
     pub database: DatabaseOptions,
     /// The mirror's Redis.

@@ -21,7 +21,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     config.jwt_secret()?;
     config.sealer()?;
     logging::to_terminal(&config.log)?;
-    app::runtime()?.block_on(async {
+    app::run(async {
         let mut signals = StopSignals::listen()?;
         let address = config.server.listen;
         let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
@@ -34,5 +34,5 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         app.run_until_stopped(stop).await?;
         tracing::info!("stopped");
         Ok(())
-    })
+    })?
 }

@@ -71,12 +71,12 @@ pub fn claims(role: Role, sub: &str, cities: Vec<String>, ttl: Duration) -> Clai
 pub fn migrate(config: &Config) -> anyhow::Result<()> {
     config.database_url()?;
     logging::to_terminal(&config.log)?;
-    app::runtime()?.block_on(async {
+    app::run(async {
         let db = app::connect(config).await?;
         migrate::migrate(&db).await?;
         println!("the schema is up to date: {} migrations", migrate::MIGRATIONS.iter().count());
         Ok(())
-    })
+    })?
 }
 
 /// Says what `serve` would complain about.

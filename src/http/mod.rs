@@ -21,6 +21,7 @@ mod place;
 pub mod problem;
 mod riders;
 pub mod routes;
+mod sockets;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 

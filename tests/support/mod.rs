@@ -59,7 +59,7 @@ pub async fn spawn_app_with(database: TestDatabase, clock: Clock, change: impl F
     let (started, start) = oneshot::channel();
     let its_clock = clock.clone();
     let serve = move || {
-        app::runtime()?.block_on(async move {
+        app::run(async move {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
             let app = App::build(&config, its_clock, listener).await?;
             started.send(app.address()).ok();
@@ -67,7 +67,7 @@ pub async fn spawn_app_with(database: TestDatabase, clock: Clock, change: impl F
                 let _ = stopped.await;
             };
             Ok(app.run_until_stopped(stop).await?)
-        })
+        })?
     };
     let thread = std::thread::spawn(serve);
     let Ok(address) = start.await else { panic!("the engine did not start: {:?}", thread.join()) };

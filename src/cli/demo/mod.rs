@@ -84,7 +84,7 @@ pub fn run(args: DemoArgs, mut config: Config, environment: &Environment) -> any
     let folder = DataDir::open(args.data_dir.as_deref().unwrap_or(&config.private.data_dir))?;
     logging::to_file(&config.log, &folder.root().join("engine.log"))?;
     secrets::fill(&mut config, folder.root())?;
-    app::runtime()?.block_on(async {
+    app::run(async {
         // From here on a signal ends the demo in order instead of ending the process.
         let mut signals = StopSignals::listen()?;
         if args.fresh {
@@ -96,7 +96,7 @@ pub fn run(args: DemoArgs, mut config: Config, environment: &Environment) -> any
         let held = result?;
         stopped?;
         Ok(if held { ExitCode::SUCCESS } else { ExitCode::from(BROKEN) })
-    })
+    })?
 }
 
 /// The private servers.
