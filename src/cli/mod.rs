@@ -49,6 +49,11 @@ enum Command {
     CheckConfig,
 }
 
+/// Arguments that do not go together.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct UsageError(String);
+
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -74,5 +79,6 @@ pub fn main() -> ExitCode {
 /// Tells the person at the terminal what went wrong, with its causes.
 fn report(error: &anyhow::Error) -> ExitCode {
     eprintln!("dispatch: {error:#}");
-    if error.chain().any(|cause| cause.is::<ConfigError>()) { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
+    let usage = error.chain().any(|cause| cause.is::<ConfigError>() || cause.is::<UsageError>());
+    if usage { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
 }

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
 use clap::Args;
 use uuid::Uuid;
 
-use super::logging;
+use super::{UsageError, logging};
 use crate::{
     app,
     clock::Clock,
@@ -49,9 +48,11 @@ fn city(text: &str) -> Result<CityCode, String> {
 pub fn token(args: &TokenArgs, config: &Config) -> anyhow::Result<()> {
     let secret = config.jwt_secret()?;
     if matches!(args.role, Role::Rider | Role::Merchant) {
-        Uuid::parse_str(&args.sub).with_context(|| format!("--sub of a {} must be its id", args.role))?;
+        Uuid::parse_str(&args.sub).map_err(|_| UsageError(format!("--sub of a {} must be its id", args.role)))?;
     }
-    ensure!(args.city.is_empty() || args.role == Role::Operator, "--city is for operators only");
+    if !args.city.is_empty() && args.role != Role::Operator {
+        return Err(UsageError("--city is for operators only".into()).into());
+    }
     let claims = claims(args.role, &args.sub, args.city.iter().map(ToString::to_string).collect(), args.ttl);
     println!("{}", Tokens::new(secret.expose().as_bytes()).issue(&claims));
     Ok(())

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use clap::Args;
 use tokio::{
     sync::oneshot,
@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use self::{figures::Figures, fleet::Fleet, summary::FleetEnd};
-use super::{BROKEN, logging, small, stop::StopSignals};
+use super::{BROKEN, UsageError, logging, small, stop::StopSignals};
 use crate::{
     app::{self, App},
     clock::Clock,
@@ -71,16 +71,27 @@ pub struct DemoArgs {
     seed: u64,
 }
 
+impl DemoArgs {
+    fn check(&self) -> Result<(), String> {
+        if !(0.1..=1_000.0).contains(&self.clock_speed) {
+            return Err("--clock-speed must lie in 0.1..=1000".into());
+        }
+        if !(0.0..=100_000.0).contains(&self.orders_per_second) {
+            return Err("--orders-per-second must lie in 0..=100000".into());
+        }
+        if self.ping_every.is_zero() {
+            return Err("--ping-every must be positive".into());
+        }
+        Ok(())
+    }
+}
+
 /// Runs the demo; the exit code tells whether every promise held.
 ///
 /// # Errors
 /// When something cannot be started.
 pub fn run(args: DemoArgs, mut config: Config, environment: &Environment) -> anyhow::Result<ExitCode> {
-    ensure!((0.1..=1_000.0).contains(&args.clock_speed), "--clock-speed must lie in 0.1..=1000");
-    ensure!(
-        args.orders_per_second.is_finite() && args.orders_per_second >= 0.0,
-        "--orders-per-second must be positive"
-    );
+    args.check().map_err(UsageError)?;
     let folder = DataDir::open(args.data_dir.as_deref().unwrap_or(&config.private.data_dir))?;
     logging::to_file(&config.log, &folder.root().join("engine.log"))?;
     secrets::fill(&mut config, folder.root())?;
