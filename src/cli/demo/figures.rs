@@ -10,7 +10,7 @@ const ON_DUTY: &str = "dispatch_city_riders_on_duty";
 const WAITING: &str = "dispatch_city_orders_waiting";
 const OFFERS: &str = "dispatch_city_offers_open";
 const DELIVERED: &str = "dispatch_city_delivered_total";
-const PINGS: &str = "dispatch_rider_pings_total";
+const PINGS: &str = "dispatch_pings_total";
 const DUE_TO_ASSIGNED: &str = "dispatch_city_due_to_assigned_seconds";
 
 /// The figures at a moment, over all cities.
