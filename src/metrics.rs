@@ -70,6 +70,12 @@ impl Metrics {
         self.register(made(Histogram::with_opts(HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec()))))
     }
 
+    /// A histogram with buckets of its own.
+    #[must_use]
+    pub fn histogram(&self, options: HistogramOpts) -> Histogram {
+        self.register(made(Histogram::with_opts(options)))
+    }
+
     /// The text exposition of everything registered.
     ///
     /// # Errors

@@ -2,7 +2,9 @@
 
 pub mod city;
 pub mod gate;
+pub mod janitor;
 pub mod mirror;
 pub mod operator_session;
+pub mod order_journal;
 pub mod rider_session;
 pub mod router;
