@@ -2,9 +2,11 @@
 
 pub mod city;
 pub mod gate;
+pub mod janitor;
 pub mod location_log;
 pub mod mirror;
 pub mod operator_session;
+pub mod order_journal;
 pub mod rider_session;
 pub mod router;
 pub mod socket;

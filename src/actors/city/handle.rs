@@ -134,10 +134,22 @@ impl CityHandle {
     /// Brings the journal's results back. They always get through: a city that could not hear of its commits would be
     /// stuck, and their number is bounded by the journal's own gate.
     pub fn journal_results(&self, results: Vec<(TransitionId, Result<(), RejectReason>)>) {
-        let permit = Gate::unmetered(1).enter();
-        if let Some(permit) = permit {
-            // A city that is gone has no use for them: its next incarnation reads the store.
-            self.inbox.do_send(CityMessage { permit, body: CityBody::Journal(results) });
+        // A city that is gone has no use for them: its next incarnation reads the store.
+        self.push(CityBody::Journal(results));
+    }
+
+    /// Ends the city, however full its queue is, and waits until it has ended.
+    pub(in crate::actors) async fn stop(&self) {
+        let (done, stopped) = oneshot::channel();
+        self.push(CityBody::Stop(done));
+        // A city that is gone drops the message.
+        let _ = stopped.await;
+    }
+
+    /// Past the bound, for what must get through.
+    fn push(&self, body: CityBody) {
+        if let Some(permit) = Gate::unmetered(1).enter() {
+            self.inbox.do_send(CityMessage { permit, body });
         }
     }
 

@@ -61,4 +61,6 @@ pub enum CityBody {
     Watch(OperatorOutbox),
     /// Somebody wants the whole city once.
     Snapshot(oneshot::Sender<CitySnapshot>),
+    /// The launcher ends the city; answered when nothing more will be handled.
+    Stop(oneshot::Sender<()>),
 }

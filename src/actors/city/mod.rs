@@ -1,7 +1,15 @@
 //! One actor per city: the shell around the pure engine.
 
+mod figures;
 mod handle;
 mod messages;
+mod options;
+mod shell;
+mod watchers;
 
+pub use figures::Figures;
 pub use handle::{CityCallError, CityHandle};
 pub use messages::{BuildCommand, CityBody, CityMessage};
+pub use options::Options;
+pub use shell::CityDeps;
+pub(in crate::actors) use shell::{EndReport, Ended, Ending, Incarnation, start};

@@ -29,6 +29,8 @@ struct CityLatest {
     left: BTreeSet<RiderId>,
     queue_dirty: bool,
     whole: bool,
+    /// Whether the city was heard of since the last writes.
+    heard: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +51,7 @@ impl Latest {
     /// Takes a city's changes, and its queue when that changed.
     pub fn change(&mut self, city: &CityCode, changes: &CityChanges, queue: Option<Vec<OrderId>>) {
         let latest = self.cities.entry(city.clone()).or_default();
+        latest.heard = true;
         for view in &changes.riders {
             latest.put(view);
         }
@@ -66,7 +69,7 @@ impl Latest {
     /// Takes a whole city.
     pub fn replace(&mut self, snapshot: &CitySnapshot, queue: Vec<OrderId>) {
         let riders = snapshot.riders.iter().map(|view| (view.rider, RiderLatest::from(view))).collect();
-        let fresh = CityLatest { riders, queue, whole: true, ..CityLatest::default() };
+        let fresh = CityLatest { riders, queue, whole: true, heard: true, ..CityLatest::default() };
         self.cities.insert(snapshot.city.clone(), fresh);
     }
 
@@ -75,7 +78,8 @@ impl Latest {
         self.cities.values_mut().for_each(|latest| latest.whole = true);
     }
 
-    /// Takes what is not written yet. Every city's pool is among it, so that its life is renewed.
+    /// Takes what is not written yet. The pool of every city that was heard of is among it, so that its life is renewed;
+    /// a city that has stopped, or runs in another process now, says nothing and is left alone.
     pub fn take_writes(&mut self) -> Vec<CacheWrite> {
         self.cities.iter_mut().flat_map(|(city, latest)| latest.take_writes(city)).collect()
     }
@@ -102,6 +106,9 @@ impl CityLatest {
 
     fn take_writes(&mut self, city: &CityCode) -> Vec<CacheWrite> {
         let mut writes = Vec::new();
+        if !std::mem::take(&mut self.heard) {
+            return writes;
+        }
         let left = std::mem::take(&mut self.left);
         writes.extend(left.iter().map(|rider| CacheWrite::Duty(*rider, Duty::Off)));
         if std::mem::take(&mut self.whole) {
@@ -168,7 +175,10 @@ mod tests {
         assert_eq!(writes.iter().filter(|w| matches!(w, CacheWrite::Location(..))).count(), 1);
         assert!(writes.iter().any(|w| matches!(w, CacheWrite::Location(_, p, _) if p.lat() == 12.2)));
         assert!(writes.iter().any(|w| matches!(w, CacheWrite::Pool { add, .. } if add.len() == 1)));
+        // A city that is silent keeps nothing alive.
+        assert_eq!(latest.take_writes(), []);
         // Nothing new: only the pool's life is renewed.
+        latest.change(&city, &CityChanges::default(), None);
         assert_eq!(latest.take_writes(), [CacheWrite::Pool { city: city.clone(), add: vec![], remove: vec![] }]);
         let gone = vec![RiderId(Uuid::from_u128(1))];
         latest.change(&city, &CityChanges { gone, ..CityChanges::default() }, None);
@@ -186,6 +196,7 @@ mod tests {
         latest.change(&city, &CityChanges { riders, ..CityChanges::default() }, Some(vec![order]));
         latest.take_writes();
         latest.rebuild();
+        latest.change(&city, &CityChanges::default(), None);
         let writes = latest.take_writes();
         assert!(writes.contains(&CacheWrite::WholePool(city.clone(), vec![RiderId(Uuid::from_u128(1))])));
         assert!(writes.contains(&CacheWrite::Queue(city, vec![order])));

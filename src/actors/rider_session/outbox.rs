@@ -41,6 +41,12 @@ impl RiderOutbox {
         Self { inbox, gate, cut_off }
     }
 
+    /// Whether the session still runs.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.inbox.connected()
+    }
+
     /// Queues a notice; a full queue means a reader that does not read, and ends the connection.
     pub fn deliver(&self, notice: Notice) {
         match self.gate.enter() {

@@ -1,4 +1,11 @@
-//! Which city runs where: one replaceable slot per city.
+//! Which city runs where: one replaceable slot per city, and the launcher that fills the slots.
+
+mod launcher;
+mod options;
+mod restarts;
+
+pub use launcher::{Launcher, LauncherDeps, RouterError};
+pub use options::Options;
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +28,8 @@ pub struct Router {
 pub enum Slot {
     /// It runs.
     Running(CityHandle),
-    /// It is known, and not served now; the word says why (`starting`, `quarantined`, `fenced`, `draft`).
+    /// It is known, and not served now; the word says why (`starting`, `restarting`,
+    /// `quarantined`, `fenced`, `draft`, `unreadable`, `stopping`).
     Down(&'static str),
 }
 
