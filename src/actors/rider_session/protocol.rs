@@ -320,6 +320,7 @@ impl Protocol {
                 Down::DutyChanged { re: None, duty: duty.to_string(), next: None, why: reason.to_string() }
             }
             Notice::TakenOver => return Step::End(Farewell::for_good("taken_over")),
+            Notice::CityMoved => return Step::End(Farewell::for_now("city_moved")),
         })
     }
 
