@@ -2,7 +2,7 @@
 
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::{cities, health, merchants, openapi, orders, place, riders};
+use super::{cities, health, merchants, openapi, orders, place, riders, sockets};
 
 /// Registers every route.
 #[rustfmt::skip]
@@ -27,7 +27,9 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(orders::list_orders)         // merchant, op, admin     GET  /v1/orders
         .service(orders::get_order)           // whoever may see it      GET  /v1/orders/{id}
         .service(orders::cancel_order)        // merchant, op, admin     POST /v1/orders/{id}/cancel
-        .service(orders::change_ready);       // merchant, op, admin     POST /v1/orders/{id}/ready
+        .service(orders::change_ready)        // merchant, op, admin     POST /v1/orders/{id}/ready
+        .service(sockets::rider_socket)       // rider                   GET  /v1/rider/socket
+        .service(sockets::operator_socket);   // operator, admin         GET  /v1/operator/cities/{code}/socket
 }
 
 #[cfg(test)]

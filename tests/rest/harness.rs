@@ -8,6 +8,9 @@ use dispatch_engine::{
     actors::{
         city::CityHandle,
         gate::Gate,
+        location_log,
+        operator_session::{self, OperatorSocketDeps},
+        rider_session::{self, RiderSocketDeps},
         router::{Router, Slot},
     },
     cache::Cache,
@@ -19,6 +22,7 @@ use dispatch_engine::{
 };
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::city::{FakeCity, Script};
@@ -33,6 +37,8 @@ pub struct Rest {
     pub city: String,
     pub script: Script,
     server: ServerHandle,
+    /// Held, because its end means that the app stops.
+    _stop: watch::Sender<bool>,
 }
 
 impl Drop for Rest {
@@ -102,7 +108,21 @@ pub async fn start_with(options: http::Options) -> Rest {
             Ok(())
         })
     });
+    let log = location_log::start(db.clone(), &metrics, location_log::Options::default());
+    let (stop, stopping) = watch::channel(false);
+    let rider_options = rider_session::Options::default();
+    let operator_options = operator_session::Options::default();
     let deps = Deps {
+        rider_sockets: RiderSocketDeps::new(
+            db.clone(),
+            router.clone(),
+            clock.clone(),
+            log,
+            &metrics,
+            rider_options,
+            stopping.clone(),
+        ),
+        operator_sockets: OperatorSocketDeps::new(clock.speed(), &metrics, operator_options, stopping),
         figures: http::Figures::new(&metrics),
         db,
         router,
@@ -121,7 +141,7 @@ pub async fn start_with(options: http::Options) -> Rest {
     let server = server.run();
     let handle = server.handle();
     actix_web::rt::spawn(server);
-    let rest = Rest { base, client: Client::new(), deps, city, script, server: handle };
+    let rest = Rest { base, client: Client::new(), deps, city, script, server: handle, _stop: stop };
     rest.post("/v1/cities", &rest.admin(), &rest.new_city()).await.ok(201);
     rest
 }

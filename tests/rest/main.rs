@@ -10,3 +10,4 @@ mod harness;
 mod orders;
 mod paging;
 mod resources;
+mod sockets;
