@@ -1,1 +1,5 @@
-fn main() {}
+//! The binary `dispatch`.
+
+fn main() -> std::process::ExitCode {
+    dispatch_engine::cli::main()
+}

@@ -1,11 +1,17 @@
 //! Every SQL statement, one file per resource. Times are arguments: SQL never asks what time it is.
 
+pub mod checks;
 pub mod cities;
 pub mod contacts;
+pub mod epochs;
 pub mod idempotency;
+pub mod journal;
 pub mod location_logs;
 pub mod merchants;
+pub mod migrate;
 pub mod orders;
+pub mod partitions;
+pub mod recovery;
 pub mod riders;
 
 /// A pool of connections to Postgres.
@@ -20,6 +26,9 @@ pub enum StoreError {
     /// The database refused the statement, or a stored row cannot be read: trying again will not help.
     #[error("the database refused the statement")]
     Refused(#[source] sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error("the schema could not be brought up to date")]
+    Migration(#[source] sqlx::migrate::MigrateError),
     /// A stored row holds what the domain does not know.
     #[error("a stored row cannot be read: {0}")]
     Corrupt(String),
@@ -41,10 +50,11 @@ impl From<sqlx::Error> for StoreError {
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => true,
-            // Classes 08 connection, 40 rollback, 53 resources, 55 not ready, 57 operator intervention (PostgreSQL, appendix A).
-            sqlx::Error::Database(refusal) => refusal
-                .code()
-                .is_some_and(|code| ["08", "40", "53", "55", "57"].iter().any(|class| code.starts_with(class))),
+            // Classes 08 connection, 40 rollback, 53 resources, 55 not ready, 57 operator intervention, 58 system error;
+            // 25006 is a server that became a standby (PostgreSQL, appendix A).
+            sqlx::Error::Database(refusal) => refusal.code().is_some_and(|code| {
+                ["08", "25006", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class))
+            }),
             _ => false,
         };
         if transient { Self::Unavailable(error) } else { Self::Refused(error) }

@@ -6,6 +6,8 @@
 mod access;
 mod bad_input;
 mod city;
+#[path = "../support/database.rs"]
+mod database;
 mod harness;
 mod orders;
 mod paging;

@@ -1,0 +1,206 @@
+//! The whole engine, assembled: the only file that sees every part. [`App::build`] connects and starts them,
+//! [`App::run_until_stopped`] serves and ends them in order.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix_web::{HttpServer, dev::Server};
+use tokio::sync::watch;
+
+use crate::{
+    actors::{
+        location_log::{self, LocationLogHandle},
+        mirror::Mirror,
+        operator_session::OperatorSocketDeps,
+        rider_session::RiderSocketDeps,
+        router::Router,
+    },
+    cache::{Cache, CacheError},
+    clock::Clock,
+    config::{Config, ConfigError},
+    http::{self, Deps, auth::Tokens, connection::on_connect},
+    metrics::Metrics,
+    store::{
+        Db, StoreError,
+        migrate::{self, PoolOptions},
+        partitions,
+    },
+};
+
+/// Why the engine did not start, or did not end in order.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// Something is missing in the configuration, or makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The database is away or refuses.
+    #[error("the store")]
+    Store(#[from] StoreError),
+    /// The address of the cache has no valid form.
+    #[error("redis.url (REDIS_URL)")]
+    Cache(#[from] CacheError),
+    /// The listening socket or a thread cannot be had.
+    #[error("the server")]
+    Io(#[from] io::Error),
+    /// The end took longer than it may: some confirmed work may be unflushed, none is lost that was acknowledged.
+    #[error("the engine did not end within {} s", limit.as_secs())]
+    SlowEnd {
+        /// The limit.
+        limit: Duration,
+    },
+}
+
+/// A running engine.
+pub struct App {
+    address: SocketAddr,
+    server: Server,
+    stopping: watch::Sender<bool>,
+    db: Db,
+    log: LocationLogHandle,
+    router: Router,
+    metrics: Metrics,
+    limit: Duration,
+}
+
+/// Runs the program: actix's system on a runtime with threads of its own, on which database connections live. HTTP
+/// workers and cities have their own threads beside it; they end with the work.
+///
+/// # Errors
+/// When the system gives no threads.
+pub fn run<T>(work: impl Future<Output = T>) -> io::Result<T> {
+    // Built here first, because the system's own factory cannot fail.
+    let tokio =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("store").enable_all().build()?;
+    let system = actix::System::with_tokio_rt(move || tokio);
+    let done = system.block_on(work);
+    system.block_on(async { actix::System::current().stop() });
+    system.run()?;
+    Ok(done)
+}
+
+/// Opens the pool.
+///
+/// # Errors
+/// [`AppError`] when the address is missing or the database does not answer.
+pub async fn connect(config: &Config) -> Result<Db, AppError> {
+    let options = PoolOptions {
+        connections: config.database.connections,
+        acquire_timeout: Duration::from_millis(config.database.acquire_timeout_ms),
+        statement_timeout: Duration::from_millis(config.database.statement_timeout_ms),
+    };
+    Ok(migrate::connect(config.database_url()?.expose(), options).await?)
+}
+
+impl App {
+    /// Connects to what the configuration names, brings the schema up to date and starts every part.
+    ///
+    /// # Errors
+    /// [`AppError`] when a part cannot start.
+    pub async fn build(config: &Config, clock: Clock, listener: TcpListener) -> Result<Self, AppError> {
+        let tokens = Tokens::new(config.jwt_secret()?.expose().as_bytes());
+        let sealer = config.sealer()?;
+        let metrics = Metrics::new();
+        let (stopping, stop) = watch::channel(false);
+
+        let db = connect(config).await?;
+        migrate::migrate(&db).await?;
+        partitions::ensure_months(&db, clock.now()).await?;
+        let cache = match &config.redis.url {
+            Some(url) => Cache::redis(url.expose())?,
+            None => Cache::in_process(),
+        };
+
+        let mirror = Mirror::start(cache.clone(), config.mirror.clone(), &metrics);
+        let log = location_log::start(db.clone(), &metrics, config.location_log.clone());
+        let router = Router::default();
+        let _ = mirror;
+
+        let deps = Deps {
+            db: db.clone(),
+            router: router.clone(),
+            apply_city: Arc::new(|_| Box::pin(async { Ok(()) })),
+            cache,
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            figures: http::Figures::new(&metrics),
+            tokens,
+            sealer,
+            rider_sockets: RiderSocketDeps::new(
+                db.clone(),
+                router.clone(),
+                clock.clone(),
+                log.clone(),
+                &metrics,
+                config.rider_session.clone(),
+                stop.clone(),
+            ),
+            operator_sockets: OperatorSocketDeps::new(clock.speed(), &metrics, config.operator_session.clone(), stop),
+            options: config.http.clone(),
+        };
+        let address = listener.local_addr()?;
+        let server = HttpServer::new(move || http::app(deps.clone()))
+            .on_connect(on_connect(config.connection.clone()))
+            .workers(threads(config.server.workers))
+            .shutdown_timeout(1)
+            .disable_signals()
+            .listen(listener)?
+            .run();
+        Ok(Self { address, server, stopping, db, log, router, metrics, limit: config.server.shutdown_limit() })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its figures.
+    #[must_use]
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Its cities.
+    #[must_use]
+    pub const fn router(&self) -> &Router {
+        &self.router
+    }
+
+    /// Serves until `stop` completes, then ends every part in order: no new connections, sessions say goodbye, cities
+    /// stop, and what they handed over is written.
+    ///
+    /// # Errors
+    /// [`AppError::SlowEnd`], or what ended the server before it was told to.
+    pub async fn run_until_stopped(self, stop: impl Future<Output = ()>) -> Result<(), AppError> {
+        let handle = self.server.handle();
+        let mut server = actix_web::rt::spawn(self.server);
+        tokio::select! {
+            () = stop => {}
+            ended = &mut server => {
+                ended.map_err(io::Error::other)??;
+                return Err(io::Error::other("the server ended by itself").into());
+            }
+        }
+        let limit = self.limit;
+        let orderly = async {
+            handle.pause().await;
+            self.stopping.send_replace(true);
+            // Waits for the sessions, whose last requests the cities still answer.
+            handle.stop(true).await;
+            if !self.log.flush(limit).await {
+                tracing::error!("points of riders could not be stored before the end");
+            }
+            self.db.close().await;
+        };
+        tokio::time::timeout(limit, orderly).await.map_err(|_elapsed| AppError::SlowEnd { limit })
+    }
+}
+
+/// The number of threads asked for, or one per core.
+fn threads(asked: usize) -> usize {
+    if asked > 0 { asked } else { std::thread::available_parallelism().map_or(2, Into::into) }
+}

@@ -1,0 +1,229 @@
+//! `dispatch demo`: a living city from one command. A private PostgreSQL and Redis, the engine as in production, two
+//! cities, and the load tester as the fleet; a live line while it runs, a verdict at its end.
+
+mod cities;
+mod figures;
+mod fleet;
+mod secrets;
+mod summary;
+
+use std::{
+    convert::Infallible,
+    io::{IsTerminal, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use clap::Args;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+use self::{figures::Figures, fleet::Fleet, summary::FleetEnd};
+use super::{BROKEN, logging, small, stop::StopSignals};
+use crate::{
+    app::{self, App},
+    clock::Clock,
+    config::{Config, Environment, Secret},
+    domain::access::Role,
+    http::auth::Tokens,
+    metrics::Metrics,
+    store::{checks, migrate},
+    supervisor::{DataDir, Postgres, PostgresOptions, Redis},
+};
+
+/// What the demo runs.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// Place orders for this real time, as in 60s or 5m, then end by itself; without it, Ctrl-C ends it
+    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    span: Option<Duration>,
+    /// Simulated riders over both cities
+    #[arg(long, default_value_t = 400)]
+    riders: u32,
+    /// Orders placed per second of the engine's clock, over both cities
+    #[arg(long, default_value_t = 0.2)]
+    orders_per_second: f64,
+    /// How many times as fast as life the engine and the fleet run; a ride takes many minutes at 1
+    #[arg(long, default_value_t = 10.0)]
+    clock_speed: f64,
+    /// Real time between two pings of a device
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
+    ping_every: Duration,
+    /// Real time granted for orders to end after the last placement
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
+    drain_for: Duration,
+    /// The port to serve on; a free one when absent
+    #[arg(long)]
+    port: Option<u16>,
+    /// Where the private servers keep their data; kept for the next start
+    #[arg(long, value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
+    /// Throw away what an earlier demo left in the data folder
+    #[arg(long)]
+    fresh: bool,
+    /// Feeds the fleet's behaviour
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Runs the demo; the exit code tells whether every promise held.
+///
+/// # Errors
+/// When something cannot be started.
+pub fn run(args: DemoArgs, mut config: Config, environment: &Environment) -> anyhow::Result<ExitCode> {
+    ensure!((0.1..=1_000.0).contains(&args.clock_speed), "--clock-speed must lie in 0.1..=1000");
+    ensure!(
+        args.orders_per_second.is_finite() && args.orders_per_second >= 0.0,
+        "--orders-per-second must be positive"
+    );
+    let folder = DataDir::open(args.data_dir.as_deref().unwrap_or(&config.private.data_dir))?;
+    logging::to_file(&config.log, &folder.root().join("engine.log"))?;
+    secrets::fill(&mut config, folder.root())?;
+    app::run(async {
+        // From here on a signal ends the demo in order instead of ending the process.
+        let mut signals = StopSignals::listen()?;
+        if args.fresh {
+            Postgres::discard(&folder).await?;
+        }
+        let servers = Servers::start(&folder, &config, environment).await?;
+        let result = play(&args, config, environment, &folder, &servers, &mut signals).await;
+        let stopped = servers.stop().await;
+        let held = result?;
+        stopped?;
+        Ok(if held { ExitCode::SUCCESS } else { ExitCode::from(BROKEN) })
+    })?
+}
+
+/// The private servers.
+struct Servers {
+    postgres: Postgres,
+    redis: Option<Redis>,
+    database: String,
+}
+
+impl Servers {
+    async fn start(folder: &DataDir, config: &Config, environment: &Environment) -> anyhow::Result<Self> {
+        let options = PostgresOptions {
+            bin: config.private.postgres_bin.clone(),
+            search_path: environment.search_path().to_owned(),
+            durable: true,
+            max_connections: config.database.connections + 20,
+        };
+        let postgres = Postgres::start(folder, &options).await?;
+        let redis = Redis::start(folder, environment.search_path()).await?;
+        let database = postgres.ensure_database("dispatch").await?;
+        println!("PostgreSQL  {}", postgres.psql("dispatch"));
+        match &redis {
+            Some(redis) => println!("Redis       redis-cli -s {}", redis.socket().display()),
+            None => println!("Redis       none installed: the mirror lives in this process"),
+        }
+        Ok(Self { postgres, redis, database })
+    }
+
+    async fn stop(self) -> anyhow::Result<()> {
+        if let Some(redis) = self.redis {
+            redis.stop().await?;
+        }
+        self.postgres.stop().await?;
+        Ok(())
+    }
+}
+
+/// Everything between the start and the end of the private servers.
+async fn play(
+    args: &DemoArgs,
+    mut config: Config,
+    environment: &Environment,
+    folder: &DataDir,
+    servers: &Servers,
+    signals: &mut StopSignals,
+) -> anyhow::Result<bool> {
+    config.database.url = Some(Secret::new(servers.database.clone()));
+    config.redis.url = servers.redis.as_ref().map(|redis| Secret::new(redis.url()));
+    let db = app::connect(&config).await?;
+    migrate::migrate(&db).await?;
+    // An earlier run with a fast clock may have left times ahead of now.
+    let start = checks::latest_time(&db).await?.map_or_else(Clock::wall, |latest| latest.max(Clock::wall()));
+    let clock = Clock::starting_at(start, args.clock_speed);
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port.unwrap_or(0)));
+    let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+    let app = App::build(&config, clock, listener).await?;
+    let url = format!("http://{}", app.address());
+    println!("Engine      {url}");
+    println!("Logs        {}", folder.root().join("engine.log").display());
+
+    let metrics = app.metrics().clone();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let mut engine = actix_web::rt::spawn(app.run_until_stopped(async move {
+        // A dropped sender stops it as well.
+        let _ = stopped.await;
+    }));
+    let secret = config.jwt_secret()?.clone();
+    let show = async {
+        let claims = small::claims(Role::Admin, "demo", Vec::new(), Duration::from_secs(3_600));
+        let admin = Tokens::new(secret.expose().as_bytes()).issue(&claims);
+        cities::seed(&url, &admin, args.ping_every.mul_f64(args.clock_speed)).await?;
+        let mut fleet = Fleet::start(args, &url, &secret, folder.root(), environment).await?;
+        let ended = tokio::select! {
+            ended = fleet.ended() => ended.map_err(anyhow::Error::from),
+            never = live(&metrics) => match never {},
+            signal = signals.next() => {
+                println!("\n{signal}: the fleet finishes its work");
+                tokio::select! {
+                    ended = fleet.stop() => ended,
+                    signal = signals.next() => Err(anyhow::anyhow!("{signal} again: the fleet was cut off")),
+                }
+            }
+        };
+        anyhow::Ok(match ended {
+            Ok(status) => FleetEnd::Exited(status),
+            Err(error) => FleetEnd::Lost(format!("{error:#}")),
+        })
+    };
+    let shown = tokio::select! {
+        shown = show => shown,
+        ended = &mut engine => {
+            ended??;
+            anyhow::bail!("the engine ended by itself; see its log");
+        }
+    };
+    // Read while the engine still has them.
+    let figures = Figures::read(&metrics);
+    drop(stop);
+    engine.await??;
+    let fleet = shown?;
+    println!();
+    let held = summary::print(&db, start, &figures, &fleet).await?;
+    println!("fleet report: {}", folder.root().join("report.json").display());
+    db.close().await;
+    Ok(held)
+}
+
+/// Shows the live line until it is dropped: in place at a terminal, one line every five seconds elsewhere.
+async fn live(metrics: &Metrics) -> Infallible {
+    let in_place = std::io::stdout().is_terminal();
+    let every = Duration::from_secs(if in_place { 1 } else { 5 });
+    let start = Instant::now();
+    let (mut before, mut then) = (Figures::read(metrics), start);
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        let (figures, now) = (Figures::read(metrics), Instant::now());
+        let line = figures.line(now - start, &before, now - then);
+        if in_place {
+            print!("\r\x1b[2K{line}");
+        } else {
+            println!("{line}");
+        }
+        // A terminal that is gone is told to us as a signal.
+        let _ = std::io::stdout().flush();
+        (before, then) = (figures, now);
+    }
+}

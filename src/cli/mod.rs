@@ -1,0 +1,78 @@
+//! The command line: `dispatch serve | demo | watch | migrate | token | check-config`.
+//!
+//! Exit codes: 0 done, 1 it failed while running, 2 wrong usage or configuration, 3 a demo ran and an invariant was
+//! broken.
+
+mod demo;
+mod logging;
+mod serve;
+mod small;
+mod stop;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, ConfigError, Environment, LogFormat};
+
+/// Wrong usage or configuration; clap uses the same.
+const USAGE: u8 = 2;
+/// A demo ran, and an invariant was broken.
+const BROKEN: u8 = 3;
+
+#[derive(Debug, Parser)]
+#[command(name = "dispatch", version, about = "Real-time dispatch engine for rider fleets")]
+#[command(after_help = "Exit codes: 0 done; 1 failed while running; 2 wrong usage or configuration; \
+                        3 a demo ran and an invariant was broken.")]
+struct Args {
+    /// A configuration file (TOML); see config/default.toml for every key
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How log lines look
+    #[arg(long, global = true, value_enum)]
+    log_format: Option<LogFormat>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the engine on the database of DATABASE_URL and the Redis of REDIS_URL
+    Serve,
+    /// Start a private PostgreSQL and Redis, the engine, and a simulated fleet in two cities
+    Demo(demo::DemoArgs),
+    /// Bring the schema of DATABASE_URL up to date
+    Migrate,
+    /// Print a bearer token signed with DISPATCH_JWT_SECRET
+    Token(small::TokenArgs),
+    /// Read every source of the configuration and say what is wrong
+    CheckConfig,
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let environment = Environment::of_process();
+    let mut config = match Config::load(args.config.as_deref(), &environment) {
+        Ok(config) => config,
+        Err(error) => return report(&error.into()),
+    };
+    if let Some(format) = args.log_format {
+        config.log.format = format;
+    }
+    let done = match args.command {
+        Command::Serve => serve::run(&config).map(|()| ExitCode::SUCCESS),
+        Command::Demo(demo) => demo::run(demo, config, &environment),
+        Command::Migrate => small::migrate(&config).map(|()| ExitCode::SUCCESS),
+        Command::Token(token) => small::token(&token, &config).map(|()| ExitCode::SUCCESS),
+        Command::CheckConfig => small::check_config(&config).map(|()| ExitCode::SUCCESS),
+    };
+    done.unwrap_or_else(|error| report(&error))
+}
+
+/// Tells the person at the terminal what went wrong, with its causes.
+fn report(error: &anyhow::Error) -> ExitCode {
+    eprintln!("dispatch: {error:#}");
+    if error.chain().any(|cause| cause.is::<ConfigError>()) { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,111 @@
+//! The data folder: locked by one process at a time, with a short place for unix sockets.
+
+use std::{
+    fs::{self, File, TryLockError},
+    hash::{DefaultHasher, Hash, Hasher},
+    io::Write,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use super::SupervisorError;
+
+/// A unix socket's path takes at most 107 bytes; the longest name we put there is `.s.PGSQL.65535.lock`.
+const LONGEST_SOCKET_DIR: usize = 107 - "/.s.PGSQL.65535.lock".len();
+
+/// A folder that belongs to this process until the value is dropped or the process ends.
+#[derive(Debug)]
+pub struct DataDir {
+    root: PathBuf,
+    sockets: PathBuf,
+    /// Holds the lock: the system releases it when the file is closed, however the process ends.
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes the folder when it is not there, and locks it.
+    ///
+    /// # Errors
+    /// [`SupervisorError::InUse`] when another process holds it, [`SupervisorError::Io`] when it cannot be made.
+    pub fn open(path: &Path) -> Result<Self, SupervisorError> {
+        fs::create_dir_all(path).map_err(SupervisorError::io("the data folder cannot be made", path))?;
+        let root = path.canonicalize().map_err(SupervisorError::io("the data folder cannot be read", path))?;
+        let lock_path = root.join("lock");
+        let unusable = SupervisorError::io("the lock file cannot be opened", &lock_path);
+        let mut lock = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .open(&lock_path)
+            .map_err(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let pid = fs::read_to_string(&lock_path).unwrap_or_default().trim().to_owned();
+                let pid = if pid.is_empty() { "unknown".to_owned() } else { pid };
+                return Err(SupervisorError::InUse { dir: root, pid });
+            }
+            Err(TryLockError::Error(source)) => {
+                return Err(SupervisorError::Io { what: "the lock file cannot be locked", path: lock_path, source });
+            }
+        }
+        let noted = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
+        noted.map_err(SupervisorError::io("the lock file cannot be written", &lock_path))?;
+        let sockets = socket_dir(&root)?;
+        Ok(Self { root, sockets, _lock: lock })
+    }
+
+    /// Its absolute path.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A folder inside it, made private to this user when it is not there.
+    ///
+    /// # Errors
+    /// [`SupervisorError::Io`] when it cannot be made.
+    pub fn folder(&self, name: &str) -> Result<PathBuf, SupervisorError> {
+        let path = self.root.join(name);
+        make_private(&path)?;
+        Ok(path)
+    }
+
+    /// Where unix sockets go: inside the folder, or in the system's temporary folder where that path is too long.
+    #[must_use]
+    pub fn sockets(&self) -> &Path {
+        &self.sockets
+    }
+}
+
+fn socket_dir(root: &Path) -> Result<PathBuf, SupervisorError> {
+    let inside = root.join("run");
+    let path = if inside.as_os_str().len() <= LONGEST_SOCKET_DIR {
+        inside
+    } else {
+        let mut hasher = DefaultHasher::new();
+        root.hash(&mut hasher);
+        std::env::temp_dir().join(format!("dispatch-{:016x}", hasher.finish()))
+    };
+    make_private(&path)?;
+    Ok(path)
+}
+
+/// Makes a folder that only this user can enter. One that is there already must be a real folder of this user: in a
+/// shared temporary folder somebody else could have put it there.
+fn make_private(path: &Path) -> Result<(), SupervisorError> {
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(source) => return Err(SupervisorError::Io { what: "a folder cannot be made", path: path.into(), source }),
+    }
+    let what = "the folder is not a private folder of this user";
+    let meta = fs::symlink_metadata(path).map_err(SupervisorError::io(what, path))?;
+    if !meta.is_dir() {
+        return Err(SupervisorError::Io { what, path: path.into(), source: std::io::ErrorKind::NotADirectory.into() });
+    }
+    // Fails for a folder of somebody else, unless we are root.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(SupervisorError::io(what, path))
+}

@@ -1,0 +1,138 @@
+//! The private servers, with the real binaries: life, crash, recovery, and two at once in one folder.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use dispatch_engine::supervisor::{DataDir, Postgres, PostgresOptions, Redis, SupervisorError};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use sqlx::{Connection, PgConnection};
+
+fn options() -> PostgresOptions {
+    let search_path = std::env::var("PATH").unwrap_or_default();
+    let bin = std::env::var_os("PGBIN").map(Into::into);
+    PostgresOptions { bin, search_path, durable: true, max_connections: 20 }
+}
+
+async fn start(dir: &Path) -> (DataDir, Postgres) {
+    let folder = DataDir::open(dir).unwrap();
+    let postgres = Postgres::start(&folder, &options()).await.unwrap();
+    (folder, postgres)
+}
+
+async fn write_note(postgres: &Postgres, note: &'static str) {
+    let url = postgres.ensure_database("notes").await.unwrap();
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("CREATE TABLE IF NOT EXISTS notes (note text)").execute(&mut connection).await.unwrap();
+    sqlx::query("INSERT INTO notes VALUES ($1)").bind(note).execute(&mut connection).await.unwrap();
+}
+
+async fn notes(postgres: &Postgres) -> Vec<String> {
+    let mut connection = PgConnection::connect(&postgres.url("notes")).await.unwrap();
+    sqlx::query_scalar("SELECT note FROM notes ORDER BY note").fetch_all(&mut connection).await.unwrap()
+}
+
+fn alive(pid: i32) -> bool {
+    kill(Pid::from_raw(pid), None).is_ok()
+}
+
+#[tokio::test]
+async fn a_stopped_cluster_keeps_its_data() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, postgres) = start(dir.path()).await;
+    write_note(&postgres, "first").await;
+    let pid = postgres.pid();
+    postgres.stop().await.unwrap();
+    assert!(!alive(pid));
+    assert!(!folder.root().join("pg/data/postmaster.pid").exists());
+    drop(folder);
+
+    let (_folder, postgres) = start(dir.path()).await;
+    assert_eq!(notes(&postgres).await, ["first"]);
+    postgres.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn commits_survive_a_killed_postmaster() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, postgres) = start(dir.path()).await;
+    write_note(&postgres, "committed").await;
+    kill(Pid::from_raw(postgres.pid()), Signal::SIGKILL).unwrap();
+    drop(postgres);
+    drop(folder);
+
+    let (_folder, postgres) = start(dir.path()).await;
+    assert_eq!(notes(&postgres).await, ["committed"]);
+    postgres.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cluster_that_outlived_its_supervisor_is_ended_and_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, postgres) = start(dir.path()).await;
+    write_note(&postgres, "before").await;
+    let orphan = postgres.pid();
+    std::mem::forget(postgres);
+    drop(folder);
+    assert!(alive(orphan));
+
+    let (_folder, postgres) = start(dir.path()).await;
+    assert_ne!(postgres.pid(), orphan);
+    assert_eq!(notes(&postgres).await, ["before"]);
+    postgres.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_pid_file_that_names_a_stranger_is_not_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, postgres) = start(dir.path()).await;
+    postgres.stop().await.unwrap();
+    // The number of a program that is alive and no server of this folder: this test.
+    let stale = format!("{}\n/elsewhere\n", std::process::id());
+    std::fs::write(folder.root().join("pg/data/postmaster.pid"), stale).unwrap();
+    drop(folder);
+
+    let (_folder, postgres) = start(dir.path()).await;
+    postgres.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn two_starts_in_one_folder_do_not_fight() {
+    let dir = tempfile::tempdir().unwrap();
+    let _first = DataDir::open(dir.path()).unwrap();
+    let refused = DataDir::open(dir.path()).unwrap_err();
+    assert!(matches!(refused, SupervisorError::InUse { .. }));
+    let message = refused.to_string();
+    assert!(message.contains(&std::process::id().to_string()) && message.contains("--data-dir"), "{message}");
+}
+
+#[tokio::test]
+async fn a_long_path_gets_a_short_place_for_sockets() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = dir.path().join("a".repeat(60)).join("b".repeat(60));
+    let (folder, postgres) = start(&long).await;
+    assert!(!folder.sockets().starts_with(folder.root()));
+    write_note(&postgres, "reachable").await;
+    postgres.stop().await.unwrap();
+    std::fs::remove_dir_all(folder.sockets()).unwrap();
+}
+
+#[tokio::test]
+async fn a_private_redis_answers_and_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = DataDir::open(dir.path()).unwrap();
+    let path = options().search_path;
+    assert!(Redis::start(&folder, "").await.unwrap().is_none());
+    let first = Redis::start(&folder, &path).await.unwrap().unwrap();
+    std::mem::forget(first);
+    // The first one is still there: it is ended, and the second one serves the socket.
+    let second = Redis::start(&folder, &path).await.unwrap().unwrap();
+    let client = redis::Client::open(second.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let pong: String = redis::cmd("PING").query_async(&mut connection).await.unwrap();
+    assert_eq!(pong, "PONG");
+    second.stop().await.unwrap();
+    assert!(client.get_multiplexed_async_connection().await.is_err());
+}

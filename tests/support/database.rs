@@ -1,0 +1,126 @@
+//! A private PostgreSQL for this test program, and databases made from a migrated template.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    path::{Path, PathBuf},
+    sync::LazyLock,
+    time::Duration,
+};
+
+use dispatch_engine::{
+    store::{
+        Db,
+        migrate::{self, MIGRATIONS, PoolOptions},
+    },
+    supervisor::{DataDir, Postgres, PostgresOptions, SupervisorError},
+};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use uuid::Uuid;
+
+/// A database of one test.
+#[derive(Clone)]
+pub struct TestDatabase {
+    /// Its address.
+    pub url: String,
+    /// A small pool on it.
+    pub db: Db,
+}
+
+impl TestDatabase {
+    /// A new one, with every migration.
+    pub async fn create() -> Self {
+        let cluster = cluster();
+        let name = format!("test_{}", Uuid::new_v4().simple());
+        let mut admin = PgConnection::connect(&cluster.url("postgres")).await.unwrap();
+        let sql = format!("CREATE DATABASE {name} TEMPLATE {}", cluster.template);
+        admin.execute(AssertSqlSafe(sql)).await.unwrap();
+        let url = cluster.url(&name);
+        let db = pool(&url).await;
+        Self { url, db }
+    }
+}
+
+/// Where the cluster of this test program answers.
+struct Cluster {
+    base: String,
+    template: String,
+}
+
+impl Cluster {
+    fn url(&self, database: &str) -> String {
+        format!("{}/{database}", self.base)
+    }
+}
+
+fn cluster() -> &'static Cluster {
+    static CLUSTER: LazyLock<Cluster> = LazyLock::new(start);
+    &CLUSTER
+}
+
+/// Starts the cluster on a thread of its own, because it outlives the runtime of the test that needs it first. When the
+/// test program ends, the supervisor's watchdog ends the cluster. Its folder is used again by the next test program.
+fn start() -> Cluster {
+    let (started, start) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let folder = first_free_folder();
+            let options = PostgresOptions {
+                bin: std::env::var_os("PGBIN").map(PathBuf::from),
+                search_path: std::env::var("PATH").unwrap_or_default(),
+                durable: false,
+                max_connections: 300,
+            };
+            let postgres = Postgres::start(&folder, &options).await.unwrap();
+            let template = prepare(&postgres).await;
+            let base = postgres.url("").trim_end_matches('/').to_owned();
+            started.send(Cluster { base, template }).unwrap();
+            std::future::pending::<()>().await;
+            drop((postgres, folder));
+        });
+    });
+    start.recv().unwrap()
+}
+
+/// Test programs that run at the same time each have a folder.
+fn first_free_folder() -> DataDir {
+    let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    for number in 0..64 {
+        match DataDir::open(&parent.join(format!("cluster-{number}"))) {
+            Err(SupervisorError::InUse { .. }) => {}
+            other => return other.unwrap(),
+        }
+    }
+    panic!("64 test programs at once")
+}
+
+/// Throws away the databases of earlier tests and makes the template when the migrations are new.
+async fn prepare(postgres: &Postgres) -> String {
+    let mut hasher = DefaultHasher::new();
+    MIGRATIONS.iter().for_each(|migration| migration.checksum.hash(&mut hasher));
+    let template = format!("template_{:016x}", hasher.finish());
+    let mut admin = PgConnection::connect(&postgres.url("postgres")).await.unwrap();
+    let others: Vec<String> = sqlx::query_scalar(
+        "SELECT datname FROM pg_database WHERE (datname LIKE 'test\\_%' OR datname LIKE 'template\\_%') AND datname <> $1",
+    )
+    .bind(&template)
+    .fetch_all(&mut admin)
+    .await
+    .unwrap();
+    for other in others {
+        admin.execute(AssertSqlSafe(format!("DROP DATABASE {other} WITH (FORCE)"))).await.unwrap();
+    }
+    let db = pool(&postgres.ensure_database(&template).await.unwrap()).await;
+    migrate::migrate(&db).await.unwrap();
+    db.close().await;
+    template
+}
+
+async fn pool(url: &str) -> Db {
+    let options = PoolOptions {
+        connections: 2,
+        acquire_timeout: Duration::from_secs(20),
+        statement_timeout: Duration::from_secs(20),
+    };
+    migrate::connect(url, options).await.unwrap()
+}

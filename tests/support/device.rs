@@ -1,0 +1,184 @@
+//! A websocket client: a rider's device or an operator's page.
+
+use std::fmt::Debug;
+
+use dispatch_engine::wire::{
+    LatLon,
+    operator::SUBPROTOCOL_OPERATOR_JSON,
+    rider::{Down, DutyWish, Hello, Offer, Ping, Progress, SUBPROTOCOL_JSON, Up, Welcome},
+};
+use futures_util::{SinkExt, StreamExt};
+use serde::de::DeserializeOwned;
+use tokio::{net::TcpStream, time::timeout};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Error, Message, client::IntoClientRequest, http::header},
+};
+use uuid::Uuid;
+
+use super::{SOON, TestApp, token};
+
+type Stream = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// An open socket.
+pub struct Socket(pub Stream);
+
+impl Socket {
+    /// Opens one.
+    pub async fn open(app: &TestApp, path: &str, token: &str, subprotocol: &str) -> Result<Self, Error> {
+        let mut request = format!("ws://{}{path}", app.address).into_client_request()?;
+        let headers = request.headers_mut();
+        headers.insert(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol.parse().unwrap());
+        Ok(Self(connect_async(request).await?.0))
+    }
+
+    /// Sends a text frame.
+    pub async fn send_text(&mut self, text: impl Into<String>) {
+        self.0.send(Message::text(text.into())).await.unwrap();
+    }
+
+    /// The next frame; `None` when the server closed the connection.
+    pub async fn next<T: DeserializeOwned>(&mut self) -> Option<T> {
+        loop {
+            match timeout(SOON, self.0.next()).await.expect("a frame in time") {
+                Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).expect("a known frame")),
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
+    /// The first frame that `pick` takes; the others are passed over.
+    pub async fn wait_for<T: DeserializeOwned + Debug, R>(&mut self, mut pick: impl FnMut(&T) -> Option<R>) -> R {
+        let mut passed = Vec::new();
+        let found = timeout(SOON, async {
+            while let Some(frame) = self.next::<T>().await {
+                if let Some(found) = pick(&frame) {
+                    return Some(found);
+                }
+                passed.push(frame);
+            }
+            None
+        });
+        match found.await {
+            Ok(Some(found)) => found,
+            _ => panic!("the expected frame did not come; these did: {passed:#?}"),
+        }
+    }
+}
+
+/// A rider's device on its socket.
+pub struct Device {
+    /// Whose.
+    pub rider: Uuid,
+    /// Its socket.
+    pub socket: Socket,
+    boot: Uuid,
+    seq: u64,
+    requests: u32,
+}
+
+impl Device {
+    /// Opens the socket and says hello; returns the welcome as well.
+    pub async fn connect(app: &TestApp, rider: Uuid) -> (Self, Welcome) {
+        let token = token("rider", &rider.to_string());
+        let socket = Socket::open(app, "/v1/rider/socket", &token, SUBPROTOCOL_JSON).await.unwrap();
+        let mut device = Self { rider, socket, boot: Uuid::new_v4(), seq: 0, requests: 0 };
+        let hello = Hello {
+            device_id: format!("device-of-{rider}"),
+            app_version: "1.0".into(),
+            boot_id: device.boot,
+            mono_ms: 1,
+            at: app.clock.now().as_millis(),
+            battery: None,
+        };
+        device.send(&Up::Hello(hello)).await;
+        let welcome = device.wait_for(|down| match down {
+            Down::Welcome(welcome) => Some(welcome.clone()),
+            _ => None,
+        });
+        let welcome = welcome.await;
+        (device, welcome)
+    }
+
+    /// Sends a frame.
+    pub async fn send(&mut self, up: &Up) {
+        self.socket.send_text(serde_json::to_string(up).unwrap()).await;
+    }
+
+    /// The first frame that `pick` takes.
+    pub async fn wait_for<R>(&mut self, pick: impl FnMut(&Down) -> Option<R>) -> R {
+        self.socket.wait_for(pick).await
+    }
+
+    /// A new id for a request.
+    pub fn request(&mut self) -> String {
+        self.requests += 1;
+        format!("r{}", self.requests)
+    }
+
+    /// Asks for a duty and waits for it.
+    pub async fn duty(&mut self, state: DutyWish) {
+        let id = self.request();
+        self.send(&Up::Duty { id: id.clone(), state }).await;
+        self.wait_for(|down| matches!(down, Down::DutyChanged { re: Some(re), .. } if *re == id).then_some(())).await;
+    }
+
+    /// Reports a position and waits until it is received.
+    pub async fn ping(&mut self, app: &TestApp, at: LatLon) {
+        self.seq += 1;
+        let seq = self.seq;
+        let ping = Ping {
+            seq,
+            at: app.clock.now().as_millis(),
+            lat: at.lat,
+            lon: at.lon,
+            accuracy_m: Some(5.0),
+            speed_mps: None,
+            heading_deg: None,
+            mock: false,
+        };
+        self.send(&Up::Pings { pings: vec![ping] }).await;
+        let received =
+            |down: &Down| matches!(down, Down::PingsAck { received_to, .. } if *received_to >= seq).then_some(());
+        self.wait_for(received).await;
+    }
+
+    /// Waits for an offer, shows it and takes it; returns it once the job is this rider's.
+    pub async fn take_offer(&mut self) -> Offer {
+        let offer = self.wait_for(|down| match down {
+            Down::Offer(offer) => Some(offer.clone()),
+            _ => None,
+        });
+        let offer = offer.await;
+        let id = self.request();
+        self.send(&Up::OfferSeen { id, offer: offer.offer }).await;
+        let id = self.request();
+        self.send(&Up::OfferAccept { id: id.clone(), offer: offer.offer }).await;
+        self.wait_for(|down| matches!(down, Down::Assigned { re: Some(re), .. } if *re == id).then_some(())).await;
+        offer
+    }
+
+    /// Reports a step of an order and waits until it is stored.
+    pub async fn progress(&mut self, app: &TestApp, order: Uuid, step: &str, at: LatLon) -> String {
+        let id = self.request();
+        let at_ms = app.clock.now().as_millis();
+        let step = step.to_owned();
+        let reason = matches!(&*step, "attempt_failed" | "handover").then(|| "nobody there".to_owned());
+        let report = Progress { id: id.clone(), order, step, at: at_ms, position: Some(at), reason, proof: None };
+        self.send(&Up::Progress(report)).await;
+        self.wait_for(|down| match down {
+            Down::OrderChanged { re: Some(re), status, .. } if *re == id => Some(status.clone()),
+            Down::Error { re: Some(re), code, .. } if *re == id => Some(code.clone()),
+            _ => None,
+        })
+        .await
+    }
+}
+
+/// An operator's page.
+pub async fn watch(app: &TestApp, city: &str) -> Socket {
+    let path = format!("/v1/operator/cities/{city}/socket");
+    Socket::open(app, &path, &token("operator", "olga"), SUBPROTOCOL_OPERATOR_JSON).await.unwrap()
+}

@@ -1,0 +1,111 @@
+//! What the integration tests share: one private PostgreSQL per test program, a database per test made from a migrated
+//! template, and the whole engine as production builds it, on a free port.
+#![allow(dead_code, reason = "every test program uses another part of it")]
+
+pub mod client;
+pub mod database;
+pub mod device;
+pub mod world;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use dispatch_engine::{
+    app::{self, App},
+    clock::Clock,
+    config::{Config, Secret},
+    http::auth::Tokens,
+    store::Db,
+    wire::token::Claims,
+};
+use tokio::sync::oneshot;
+
+pub use database::TestDatabase;
+
+/// The secret of every test's tokens.
+pub const SECRET: &str = "a secret of the tests, more than 32 bytes long";
+
+/// A running engine with a database of its own. It stops when it is dropped; [`TestApp::stop`] waits for that.
+pub struct TestApp {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its database.
+    pub database: TestDatabase,
+    /// The clock that it runs on.
+    pub clock: Clock,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<anyhow::Result<()>>>,
+}
+
+/// An engine at the speed of life.
+pub async fn spawn_app() -> TestApp {
+    spawn_app_with(TestDatabase::create().await, Clock::system(), |_| {}).await
+}
+
+/// An engine on a given database and clock, with a changed configuration.
+pub async fn spawn_app_with(database: TestDatabase, clock: Clock, change: impl FnOnce(&mut Config)) -> TestApp {
+    let mut config = Config::default();
+    config.database.url = Some(Secret::new(database.url.clone()));
+    config.database.connections = 5;
+    config.server.workers = 1;
+    config.server.city_threads = 1;
+    config.auth.jwt_secret = Some(Secret::new(SECRET.into()));
+    config.contacts.key = Some(Secret::new("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into()));
+    change(&mut config);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (started, start) = oneshot::channel();
+    let its_clock = clock.clone();
+    let serve = move || {
+        app::run(async move {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+            let app = App::build(&config, its_clock, listener).await?;
+            started.send(app.address()).ok();
+            let stop = async move {
+                let _ = stopped.await;
+            };
+            Ok(app.run_until_stopped(stop).await?)
+        })?
+    };
+    let thread = std::thread::spawn(serve);
+    let Ok(address) = start.await else { panic!("the engine did not start: {:?}", thread.join()) };
+    TestApp { address, database, clock, stop: Some(stop), thread: Some(thread) }
+}
+
+impl TestApp {
+    /// A pool on its database.
+    pub fn db(&self) -> &Db {
+        &self.database.db
+    }
+
+    /// An address of its REST interface.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Stops it in order; a failure of the end fails the test. The database stays, for the next engine on it.
+    pub async fn stop(mut self) -> TestDatabase {
+        drop(self.stop.take());
+        let thread = self.thread.take().unwrap();
+        tokio::task::spawn_blocking(move || thread.join()).await.unwrap().unwrap().unwrap();
+        self.database.clone()
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+    }
+}
+
+/// A token that holds for an hour.
+pub fn token(role: &str, sub: &str) -> String {
+    let iat = Clock::wall().as_millis() / 1_000;
+    let claims = Claims { sub: sub.into(), role: role.into(), cities: vec![], iat, exp: iat + 3_600 };
+    Tokens::new(SECRET.as_bytes()).issue(&claims)
+}
+
+/// The longest a test waits for something that should happen at once.
+pub const SOON: Duration = Duration::from_secs(20);
