@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{HttpServer, dev::Server, web::Data};
+use actix_web::{HttpServer, dev::Server};
 use tokio::sync::watch;
 
 use crate::{
@@ -119,32 +119,30 @@ impl App {
         let router = Router::default();
         let _ = mirror;
 
-        let riders = RiderSocketDeps::new(
-            db.clone(),
-            router.clone(),
-            clock.clone(),
-            log.clone(),
-            &metrics,
-            config.rider_session.clone(),
-            stop.clone(),
-        );
-        let operators = OperatorSocketDeps::new(clock.speed(), &metrics, config.operator_session.clone(), stop);
         let deps = Deps {
             db: db.clone(),
             router: router.clone(),
             apply_city: Arc::new(|_| Box::pin(async { Ok(()) })),
             cache,
-            clock,
+            clock: clock.clone(),
             metrics: metrics.clone(),
             figures: http::Figures::new(&metrics),
             tokens,
             sealer,
+            rider_sockets: RiderSocketDeps::new(
+                db.clone(),
+                router.clone(),
+                clock.clone(),
+                log.clone(),
+                &metrics,
+                config.rider_session.clone(),
+                stop.clone(),
+            ),
+            operator_sockets: OperatorSocketDeps::new(clock.speed(), &metrics, config.operator_session.clone(), stop),
             options: config.http.clone(),
         };
         let address = listener.local_addr()?;
-        let app =
-            move || http::app(deps.clone()).app_data(Data::new(riders.clone())).app_data(Data::new(operators.clone()));
-        let server = HttpServer::new(app)
+        let server = HttpServer::new(move || http::app(deps.clone()))
             .on_connect(on_connect(config.connection.clone()))
             .workers(threads(config.server.workers))
             .shutdown_timeout(1)

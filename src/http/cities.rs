@@ -7,11 +7,11 @@ use super::{
     auth::{Caller, may_operate, only_admin},
     body::Body,
     check,
-    city_state::city_state,
     convert::city_body,
     problem::{Code, Failure},
 };
 use crate::{
+    actors::operator_session::city_state,
     domain::{
         access::Principal,
         city::{Boundary, City, CityStatus},

@@ -6,7 +6,6 @@ pub mod auth;
 mod body;
 mod check;
 mod cities;
-mod city_state;
 pub mod connection;
 mod convert;
 mod fallback;
@@ -35,7 +34,7 @@ use actix_web::{
 use utoipa_actix_web::AppExt;
 
 use crate::{
-    actors::router::Router,
+    actors::{operator_session::OperatorSocketDeps, rider_session::RiderSocketDeps, router::Router},
     cache::Cache,
     clock::Clock,
     domain::city::City,
@@ -72,6 +71,10 @@ pub struct Deps {
     pub tokens: Tokens,
     /// Seals and opens customers' contacts.
     pub sealer: Sealer,
+    /// What the sockets of riders need.
+    pub rider_sockets: RiderSocketDeps,
+    /// What the sockets of operators need.
+    pub operator_sockets: OperatorSocketDeps,
     /// The limits of this part.
     pub options: Options,
 }

@@ -6,7 +6,7 @@ use actix_web::{
     body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
-        Method,
+        Method, StatusCode,
         header::{HeaderName, HeaderValue},
     },
     middleware::Next,
@@ -66,7 +66,7 @@ pub async fn observe<B: MessageBody>(
     let mut response = match response.response().error().filter(|error| error.as_error::<Failure>().is_none()) {
         // An error that is not ours (a failed handshake, say) gets our form.
         Some(error) => {
-            let failure = foreign(error);
+            let failure = foreign(error, response.status());
             response.error_response(failure).map_into_right_body()
         }
         None => response.map_into_left_body(),
@@ -109,8 +109,9 @@ fn log<B>(response: &ServiceResponse<B>, took_ms: u128) {
     }
 }
 
-fn foreign(error: &Error) -> Failure {
-    if error.as_response_error().status_code().is_client_error() {
+/// The status is that of the response: the status of an error itself may differ from what it answers.
+fn foreign(error: &Error, status: StatusCode) -> Failure {
+    if status.is_client_error() {
         Failure::new(Code::BadRequest).because(error.to_string())
     } else {
         Failure::internal(error.to_string())

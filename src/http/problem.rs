@@ -72,6 +72,8 @@ codes! {
     BadPath = "bad_path", 400, "a part of the path has no valid form";
     BadQuery = "bad_query", 400, "a query parameter has no valid form";
     BadPageToken = "bad_page_token", 400, "the page token was not given out for this list";
+    WebsocketExpected = "websocket_expected", 426, "this path takes websocket handshakes only";
+    UnsupportedSubprotocol = "unsupported_subprotocol", 400, "none of the subprotocols offered is spoken here";
     BadIdempotencyKey = "bad_idempotency_key", 400, "Idempotency-Key takes 1 to 128 visible ASCII characters";
     UnsupportedMediaType = "unsupported_media_type", 415, "the body must be application/json";
     BodyTooLarge = "body_too_large", 413, "the body is larger than the limit";
@@ -238,6 +240,9 @@ impl ResponseError for Failure {
         let mut response = HttpResponse::build(self.status_code());
         if self.0.code.status() == 401 {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"dispatch\""));
+        }
+        if self.0.code == Code::WebsocketExpected {
+            response.insert_header((header::UPGRADE, "websocket"));
         }
         if let Some(seconds) = self.0.code.retry_after() {
             response.insert_header((header::RETRY_AFTER, seconds));

@@ -28,8 +28,8 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(orders::get_order)           // whoever may see it      GET  /v1/orders/{id}
         .service(orders::cancel_order)        // merchant, op, admin     POST /v1/orders/{id}/cancel
         .service(orders::change_ready)        // merchant, op, admin     POST /v1/orders/{id}/ready
-        .service(sockets::open_rider_socket)     // rider                GET  /v1/rider/socket
-        .service(sockets::open_operator_socket); // operator, admin      GET  /v1/operator/cities/{code}/socket
+        .service(sockets::rider_socket)       // rider                   GET  /v1/rider/socket
+        .service(sockets::operator_socket);   // operator, admin         GET  /v1/operator/cities/{code}/socket
 }
 
 #[cfg(test)]

@@ -1,58 +1,74 @@
-//! The socket upgrades: who may open which socket. Everything further is said on the socket itself.
+//! Socket upgrades: who calls is checked here, all that follows is said on the socket.
 
-use actix_web::{HttpRequest, HttpResponse, get, web};
+use actix_web::{HttpRequest, HttpResponse, get, http::StatusCode, web};
 
-use super::{Deps, auth::SocketCaller, auth::may_operate, check, problem::Code, problem::Failure};
+use super::{
+    Deps,
+    auth::{SocketCaller, may_operate},
+    check,
+    problem::{Code, Failure},
+};
 use crate::{
-    actors::{
-        operator_session::{self, OperatorSocketDeps},
-        rider_session::{self, RiderSocketDeps},
-    },
+    actors::{operator_session, rider_session},
     domain::access::Principal,
-    wire::problem::Problem,
+    wire::{operator::SUBPROTOCOL_OPERATOR_JSON, problem::Problem, rider::SUBPROTOCOL_JSON},
 };
 
-/// The socket of a rider's device.
+/// The socket of a rider's device, subprotocol `dispatch.v1.json` (rider).
 #[utoipa::path(
     tag = "sockets",
+    params(("access_token" = Option<String>, Query, description = "the token, where no header can be set")),
     responses(
-        (status = 101, description = "subprotocol dispatch.v1.json"),
+        (status = 101, description = "the socket"),
         (status = "default", description = "a problem", body = Problem, content_type = "application/problem+json"),
     )
 )]
 #[get("/v1/rider/socket")]
-pub async fn open_rider_socket(
-    req: HttpRequest,
-    payload: web::Payload,
+pub async fn rider_socket(
+    deps: web::Data<Deps>,
     caller: SocketCaller,
-    sockets: web::Data<RiderSocketDeps>,
+    request: HttpRequest,
+    payload: web::Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
-    match caller.0 {
-        Principal::Rider(rider) => rider_session::upgrade(&req, payload, rider, &sockets),
-        _ => Err(Failure::new(Code::WrongRole).into()),
-    }
+    let Principal::Rider(rider) = caller.0 else { return Err(Failure::new(Code::WrongRole).into()) };
+    let response = rider_session::upgrade(&request, payload, rider, &deps.rider_sockets)?;
+    Ok(accepted(response, SUBPROTOCOL_JSON)?)
 }
 
-/// The socket of an operator who watches a city.
+/// The live view of a city, subprotocol `dispatch.operator.v1.json` (operator of the city, or admin).
 #[utoipa::path(
     tag = "sockets",
-    params(("code" = String, Path, description = "the city's code")),
+    params(
+        ("code" = String, Path, description = "the city's code"),
+        ("access_token" = Option<String>, Query, description = "the token, where no header can be set"),
+    ),
     responses(
-        (status = 101, description = "subprotocol dispatch.operator.v1.json"),
+        (status = 101, description = "the socket"),
         (status = "default", description = "a problem", body = Problem, content_type = "application/problem+json"),
     )
 )]
 #[get("/v1/operator/cities/{code}/socket")]
-pub async fn open_operator_socket(
-    req: HttpRequest,
-    payload: web::Payload,
+pub async fn operator_socket(
+    deps: web::Data<Deps>,
     caller: SocketCaller,
     code: web::Path<String>,
-    deps: web::Data<Deps>,
-    sockets: web::Data<OperatorSocketDeps>,
+    request: HttpRequest,
+    payload: web::Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
     let code = check::city(&code)?;
     may_operate(&caller.0, &code)?;
     let city = deps.router.city(&code).map_err(Failure::from)?;
-    operator_session::upgrade(&req, payload, city, &sockets)
+    let response = operator_session::upgrade(&request, payload, city, &deps.operator_sockets)?;
+    Ok(accepted(response, SUBPROTOCOL_OPERATOR_JSON)?)
+}
+
+/// The sessions answer a request that is no handshake of theirs; as a failure it is counted like every other one.
+fn accepted(response: HttpResponse, subprotocol: &str) -> Result<HttpResponse, Failure> {
+    match response.status() {
+        StatusCode::UPGRADE_REQUIRED => Err(Failure::new(Code::WebsocketExpected)),
+        StatusCode::BAD_REQUEST => {
+            Err(Failure::new(Code::UnsupportedSubprotocol).because(format!("supported: {subprotocol}")))
+        }
+        _ => Ok(response),
+    }
 }

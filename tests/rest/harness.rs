@@ -1,4 +1,4 @@
-//! One server per test on a free port, with cities of its own, so that tests run side by side on one database.
+//! One server per test on a free port, with a database of its own.
 
 use std::sync::Arc;
 
@@ -8,20 +8,27 @@ use dispatch_engine::{
     actors::{
         city::CityHandle,
         gate::Gate,
+        location_log,
+        operator_session::{self, OperatorSocketDeps},
+        rider_session::{self, RiderSocketDeps},
         router::{Router, Slot},
     },
     cache::Cache,
     clock::Clock,
     http::{self, Deps, auth::Tokens},
     metrics::Metrics,
-    store::{Db, contacts::Sealer},
+    store::{contacts::Sealer, partitions},
     wire::token::Claims,
 };
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::city::{FakeCity, Script};
+use crate::{
+    city::{FakeCity, Script},
+    database::TestDatabase,
+};
 
 pub const SECRET: [u8; 32] = [7; 32];
 
@@ -29,10 +36,14 @@ pub struct Rest {
     pub base: String,
     pub client: Client,
     pub deps: Deps,
-    /// The city that this test's server runs.
+    /// The address of its database.
+    pub database_url: String,
+    /// The city that it runs.
     pub city: String,
     pub script: Script,
     server: ServerHandle,
+    /// Held, because its end means that the app stops.
+    _stop: watch::Sender<bool>,
 }
 
 impl Drop for Rest {
@@ -67,29 +78,16 @@ impl Answer {
     }
 }
 
-/// The migrated database that `DATABASE_URL` names.
-pub fn database_url() -> String {
-    std::env::var("DATABASE_URL").expect("DATABASE_URL names a migrated database")
-}
-
-/// A pool on it, with a partition for this month's orders.
-async fn database() -> Db {
-    let db = sqlx::postgres::PgPoolOptions::new().max_connections(4).connect(&database_url()).await.unwrap();
-    let month = Clock::wall().to_datetime().date_naive();
-    for sql in ["SELECT create_orders_partition($1)", "SELECT create_order_events_partition($1)"] {
-        sqlx::query(sql).bind(month).execute(&db).await.unwrap();
-    }
-    db
-}
-
 pub async fn start() -> Rest {
     start_with(http::Options::default()).await
 }
 
 pub async fn start_with(options: http::Options) -> Rest {
-    let (db, clock, metrics, router) = (database().await, Clock::system(), Metrics::new(), Router::default());
+    let (database, clock) = (TestDatabase::create().await, Clock::system());
+    let (db, metrics, router) = (database.db.clone(), Metrics::new(), Router::default());
+    partitions::ensure_months(&db, clock.now()).await.unwrap();
     let script = Script::default();
-    let city = format!("t-{}", &Uuid::new_v4().simple().to_string()[..12]);
+    let city = "testville".to_owned();
     let (d, c, r, s) = (db.clone(), clock.clone(), router.clone(), script.clone());
     let apply_city: http::ApplyCity = Arc::new(move |city| {
         let (db, clock, router, script) = (d.clone(), c.clone(), r.clone(), s.clone());
@@ -102,7 +100,21 @@ pub async fn start_with(options: http::Options) -> Rest {
             Ok(())
         })
     });
+    let log = location_log::start(db.clone(), &metrics, location_log::Options::default());
+    let (stop, stopping) = watch::channel(false);
+    let rider_options = rider_session::Options::default();
+    let operator_options = operator_session::Options::default();
     let deps = Deps {
+        rider_sockets: RiderSocketDeps::new(
+            db.clone(),
+            router.clone(),
+            clock.clone(),
+            log,
+            &metrics,
+            rider_options,
+            stopping.clone(),
+        ),
+        operator_sockets: OperatorSocketDeps::new(clock.speed(), &metrics, operator_options, stopping),
         figures: http::Figures::new(&metrics),
         db,
         router,
@@ -121,7 +133,16 @@ pub async fn start_with(options: http::Options) -> Rest {
     let server = server.run();
     let handle = server.handle();
     actix_web::rt::spawn(server);
-    let rest = Rest { base, client: Client::new(), deps, city, script, server: handle };
+    let rest = Rest {
+        base,
+        client: Client::new(),
+        deps,
+        database_url: database.url,
+        city,
+        script,
+        server: handle,
+        _stop: stop,
+    };
     rest.post("/v1/cities", &rest.admin(), &rest.new_city()).await.ok(201);
     rest
 }

@@ -1,0 +1,60 @@
+//! Who may open a socket. What is said on one is tested with the sessions.
+
+use reqwest::{Method, RequestBuilder, StatusCode};
+use uuid::Uuid;
+
+use crate::harness::{Rest, start};
+
+/// A handshake as a client makes it.
+fn handshake(rest: &Rest, path: &str, subprotocol: &str) -> RequestBuilder {
+    rest.client
+        .request(Method::GET, format!("{}{path}", rest.base))
+        .header("Connection", "Upgrade")
+        .header("Upgrade", "websocket")
+        .header("Sec-WebSocket-Version", "13")
+        .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .header("Sec-WebSocket-Protocol", subprotocol)
+}
+
+#[actix_web::test]
+async fn a_rider_opens_its_socket_and_nobody_else_does() {
+    let rest = start().await;
+    let rider = rest.token("rider", &Uuid::new_v4().to_string(), &[]);
+    let path = "/v1/rider/socket";
+    let open = || handshake(&rest, path, "dispatch.v1.json");
+    rest.send(open()).await.problem(401, "token_missing");
+    rest.send(open().bearer_auth("x")).await.problem(401, "token_malformed");
+    rest.send(open().query(&[("access_token", "x")])).await.problem(401, "token_malformed");
+    rest.send(open().bearer_auth(rest.admin())).await.problem(403, "wrong_role");
+    let answer = rest.get(path, &rider).await;
+    answer.problem(426, "websocket_expected");
+    assert_eq!(answer.headers["upgrade"], "websocket");
+    let foreign = handshake(&rest, path, "chat").bearer_auth(&rider);
+    rest.send(foreign).await.problem(400, "unsupported_subprotocol");
+    let no_key = rest.request(Method::GET, path, &rider).header("Connection", "Upgrade").header("Upgrade", "websocket");
+    rest.send(no_key).await.problem(400, "bad_request");
+    for request in [open().bearer_auth(&rider), open().query(&[("access_token", &rider)])] {
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+        assert_eq!(response.headers()["sec-websocket-protocol"], "dispatch.v1.json");
+    }
+}
+
+#[actix_web::test]
+async fn an_operator_watches_its_own_cities() {
+    let rest = start().await;
+    let path = format!("/v1/operator/cities/{}/socket", rest.city);
+    let open = |path: &str, token: &str| handshake(&rest, path, "dispatch.operator.v1.json").bearer_auth(token);
+    let rider = rest.token("rider", &Uuid::new_v4().to_string(), &[]);
+    rest.send(open(&path, &rider)).await.problem(403, "wrong_role");
+    let stranger = rest.token("operator", "otto", &["elsewhere"]);
+    rest.send(open(&path, &stranger)).await.problem(403, "wrong_city");
+    let nowhere = "/v1/operator/cities/atlantis/socket";
+    rest.send(open(nowhere, &rest.admin())).await.problem(404, "unknown_city");
+    let olga = rest.token("operator", "olga", &[&rest.city]);
+    rest.get(&path, &olga).await.problem(426, "websocket_expected");
+    let response = open(&path, &olga).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+    let figures = rest.get("/metrics", &olga).await.body.as_str().unwrap().to_owned();
+    assert!(!figures.contains(&olga) && figures.contains("code=\"websocket_expected\"} 1"));
+}
