@@ -1,4 +1,5 @@
 //! The dispatch engine.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::float_cmp, reason = "a test may fail loudly"))]
 
 pub mod actors;
 pub mod clock;
@@ -7,4 +8,5 @@ pub mod engine;
 pub mod http;
 pub mod metrics;
 pub mod store;
+pub mod watch;
 pub mod wire;
