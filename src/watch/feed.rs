@@ -85,7 +85,10 @@ async fn connection(address: &str, token: &str, sender: &Sender<Feed>, failures:
     let config = WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
     let mut socket = match connect_async_with_config(request, Some(config), true).await {
         Ok((socket, _)) => socket,
-        Err(tungstenite::Error::Http(answer)) if answer.status().is_client_error() => {
+        // 408 and 429 ask to come again.
+        Err(tungstenite::Error::Http(answer))
+            if answer.status().is_client_error() && ![408, 429].contains(&answer.status().as_u16()) =>
+        {
             let problem = answer.body().as_deref().and_then(|body| serde_json::from_slice::<Problem>(body).ok());
             return Err(match problem {
                 Some(problem) => format!("{} ({})", problem.title, problem.code),
@@ -123,7 +126,19 @@ async fn connection(address: &str, token: &str, sender: &Sender<Feed>, failures:
 
 #[cfg(test)]
 mod tests {
+    use futures_util::SinkExt;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+        sync::mpsc,
+    };
+    use tokio_tungstenite::{
+        accept_hdr_async,
+        tungstenite::handshake::server::{Request, Response},
+    };
+
     use super::*;
+    use crate::wire::operator::{CityCounts, CityState};
 
     #[test]
     fn the_address_is_made_from_the_engines() {
@@ -131,5 +146,55 @@ mod tests {
         assert_eq!(address("http://127.0.0.1:8080/", "blr").unwrap(), expected);
         assert!(address("https://example.org", "blr").is_err());
         assert!(address("http://example.org", "../admin").is_err());
+    }
+
+    /// Plays the engine: a snapshot and a goodbye on the first connection, a dropped second one, then a refusal.
+    async fn engine(listener: TcpListener) {
+        let (stream, _) = listener.accept().await.unwrap();
+        #[expect(clippy::result_large_err, reason = "the handshake's own signature")]
+        let greet = |request: &Request, mut response: Response| {
+            assert_eq!(request.headers()["authorization"], "Bearer secret");
+            response
+                .headers_mut()
+                .insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL_OPERATOR_JSON));
+            Ok(response)
+        };
+        let mut socket = accept_hdr_async(stream, greet).await.unwrap();
+        let state = CityState {
+            city: "blr".to_owned(),
+            at: 1,
+            clock_speed: 1.0,
+            counts: CityCounts::default(),
+            orders: vec![],
+            riders: vec![],
+        };
+        let bye = OperatorDown::Bye { why: "city_moved".to_owned(), reconnect_after_ms: Some(1) };
+        for frame in [OperatorDown::Snapshot(state), bye] {
+            socket.send(Message::text(serde_json::to_string(&frame).unwrap())).await.unwrap();
+        }
+        drop(listener.accept().await.unwrap());
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 4_096]).await.unwrap();
+        let body = r#"{"type":"urn:x","title":"Not yours","status":403,"code":"forbidden"}"#;
+        let answer = format!("HTTP/1.1 403 Forbidden\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn it_comes_back_by_itself_and_stops_where_it_is_refused() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = address(&format!("http://{}", listener.local_addr().unwrap()), "blr").unwrap();
+        let (sender, mut feed) = mpsc::channel(8);
+        tokio::join!(engine(listener), follow(address, "secret".to_owned(), sender), async {
+            assert!(matches!(feed.recv().await, Some(Feed::Connected)));
+            assert!(
+                matches!(feed.recv().await, Some(Feed::Frame(frame)) if matches!(*frame, OperatorDown::Snapshot(_)))
+            );
+            assert!(matches!(feed.recv().await, Some(Feed::Lost(why)) if why == "city_moved"));
+            assert!(matches!(feed.recv().await, Some(Feed::Lost(_))));
+            let Some(Feed::Refused(why)) = feed.recv().await else { panic!("not refused") };
+            assert_eq!(why, "Not yours (forbidden)");
+            assert!(feed.recv().await.is_none());
+        });
     }
 }
