@@ -1,7 +1,8 @@
-//! The dispatch engine.
+#![doc = include_str!("ARCHITECTURE.md")]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::float_cmp, reason = "a test may fail loudly"))]
 
 pub mod actors;
+pub mod cache;
 pub mod clock;
 pub mod domain;
 pub mod engine;

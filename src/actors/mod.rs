@@ -3,6 +3,7 @@
 pub mod city;
 pub mod gate;
 pub mod location_log;
+pub mod mirror;
 pub mod operator_session;
 pub mod rider_session;
 pub mod router;

@@ -1,52 +1,140 @@
-//! The state of one city and the only way to change it.
+//! The state of one city and the only way to change it: `apply`.
 
-use crate::domain::{self, duty::Duty, order::OrderSpec, rider::RiderProfile, time::Timestamp};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{
-    command::Command,
-    effect::{Effect, OfferRecord, OrderState},
-    view::{CityChanges, CitySnapshot, Counts},
+use crate::domain::{
+    self,
+    duty::Duty,
+    ids::{OfferId, OrderId, ReplyTo, RiderId, TransitionId},
+    order::OrderStatus,
+    rider::RiderProfile,
+    time::Timestamp,
 };
 
-/// What the store knows of a city when its engine starts.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct CityImage {
-    /// Every order that has not ended.
-    pub orders: Vec<(OrderSpec, OrderState)>,
-    /// Every open offer.
-    pub offers: Vec<OfferRecord>,
-    /// Every rider who is on duty or on a break here, or has an order of this city in hand.
-    pub riders: Vec<StoredRider>,
-}
+use super::{
+    command::{Command, Outcome, Refusal},
+    effect::{Alert, Effect, Measure, Notice, OfferRecord},
+    id_source::IdSource,
+    matching::Brain,
+    order_queue::OrderQueue,
+    rider_index::RiderIndex,
+    state::{ClosedOffer, Deferred, EndedOrder, LiveOrder, LiveRider, Pending},
+};
 
-/// A rider as stored.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StoredRider {
-    /// Who.
-    pub profile: RiderProfile,
-    /// The committed duty.
-    pub duty: Duty,
-}
+pub use super::restore::{CityImage, StoredRider};
 
-/// One city.
+/// Commands of one order that may wait for the journal's answer; more are refused with `order_busy`.
+const DEFERRED_PER_ORDER: usize = 8;
+
+/// One city. All of its state; nothing outside changes it.
 #[derive(Debug)]
 pub struct City {
-    settings: domain::city::City,
+    pub(super) settings: domain::city::City,
+    pub(super) brain: Brain,
+    pub(super) ids: IdSource,
+    pub(super) riders: BTreeMap<RiderId, LiveRider>,
+    pub(super) orders: BTreeMap<OrderId, LiveOrder>,
+    /// Open offers, those on their way to the journal included.
+    pub(super) offers: BTreeMap<OfferId, OfferRecord>,
+    /// Orders whose dispatch time has not come.
+    pub(super) scheduled: BTreeSet<(Timestamp, OrderId)>,
+    pub(super) queue: OrderQueue,
+    pub(super) index: RiderIndex,
+    pub(super) pending: BTreeMap<TransitionId, Pending>,
+    /// Placements among the pending writes.
+    pub(super) placing: usize,
+    pub(super) deferred: BTreeMap<OrderId, Deferred>,
+    pub(super) closed_offers: BTreeMap<OfferId, ClosedOffer>,
+    pub(super) ended_orders: BTreeMap<OrderId, EndedOrder>,
+    /// When closed offers and ended orders may be forgotten, oldest first.
+    pub(super) memory: VecDeque<(Timestamp, Remembered)>,
+    /// Riders whose duty the journal could not take; tried again at the next tick.
+    pub(super) duty_unsaved: BTreeMap<RiderId, domain::duty::DutyReason>,
+    pub(super) last_tick: Option<Timestamp>,
+    /// Until then nobody is taken off duty: the engine itself had paused.
+    pub(super) grace_until: Timestamp,
+    pub(super) delivered: u64,
+    pub(super) ended_otherwise: u64,
+    pub(super) touched: Touched,
+    pub(super) out: Vec<Effect>,
+}
+
+/// What is forgotten after a while.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Remembered {
+    Offer(OfferId),
+    Order(OrderId),
+}
+
+/// What changed since the last `take_changes`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Touched {
+    pub orders: BTreeSet<OrderId>,
+    pub riders: BTreeSet<RiderId>,
+    pub ended: Vec<(OrderId, OrderStatus)>,
+    pub gone: BTreeSet<RiderId>,
+    pub queue: bool,
 }
 
 impl City {
-    /// An engine for a city, with what the store knows of it. `seed` feeds the ids it makes and nothing else.
-    /// The effects are to be carried out like those of any command.
+    /// An empty city that decides with `brain`. `seed` feeds the ids it makes and nothing else.
     #[must_use]
-    pub fn restore(settings: domain::city::City, seed: u64, now: Timestamp, image: CityImage) -> (Self, Vec<Effect>) {
-        let _ = (seed, now, image);
-        (Self { settings }, Vec::new())
+    pub fn new(settings: domain::city::City, seed: u64, brain: Brain) -> Self {
+        Self {
+            settings,
+            brain,
+            ids: IdSource::new(seed),
+            riders: BTreeMap::new(),
+            orders: BTreeMap::new(),
+            offers: BTreeMap::new(),
+            scheduled: BTreeSet::new(),
+            queue: OrderQueue::default(),
+            index: RiderIndex::default(),
+            pending: BTreeMap::new(),
+            placing: 0,
+            deferred: BTreeMap::new(),
+            closed_offers: BTreeMap::new(),
+            ended_orders: BTreeMap::new(),
+            memory: VecDeque::new(),
+            duty_unsaved: BTreeMap::new(),
+            last_tick: None,
+            grace_until: Timestamp::default(),
+            delivered: 0,
+            ended_otherwise: 0,
+            touched: Touched::default(),
+            out: Vec::new(),
+        }
     }
 
-    /// Does one thing at one time. Does no IO and cannot fail: a refusal is an effect.
+    /// Does one thing at one time. Does no IO and cannot fail: a refusal is an effect. The effects are to be carried
+    /// out in their order.
     pub fn apply(&mut self, now: Timestamp, command: Command) -> Vec<Effect> {
-        let _ = (now, command);
-        Vec::new()
+        self.dispatch(now, command);
+        std::mem::take(&mut self.out)
+    }
+
+    pub(super) fn dispatch(&mut self, now: Timestamp, command: Command) {
+        match command {
+            Command::Tick => self.tick(now),
+            Command::Connect { rider, session, reply } => self.connect(now, rider, session, reply),
+            Command::Disconnect { rider, session } => self.disconnect(rider, session),
+            Command::SetDuty { rider, session, duty, reply } => self.ask_duty(now, rider, session, duty, reply),
+            Command::Fixes(fixes) => fixes.into_iter().for_each(|fix| self.fix(now, fix)),
+            Command::OfferSeen { rider, session, offer, reply } => self.offer_seen(now, rider, session, offer, reply),
+            Command::AnswerOffer { rider, session, offer, answer, reply } => {
+                self.answer_offer(now, rider, session, offer, answer, reply);
+            }
+            Command::Progress { rider, session, report, reply } => self.progress(now, rider, session, report, reply),
+            Command::UpdateProfile(profile) => self.update_profile(now, profile),
+            Command::Place { spec, extras, actor, reply } => self.place(now, *spec, *extras, actor, reply),
+            Command::Cancel { order, actor, reason, reply } => self.cancel(now, order, actor, reason, reply),
+            Command::ChangeReady { order, ready_at, actor, reply } => {
+                self.change_ready(now, order, ready_at, actor, reply);
+            }
+            Command::Committed { transition } => self.committed(now, transition),
+            Command::Rejected { transition, why } => self.rejected(now, transition, &why),
+            Command::SetCity(settings) => self.settings = *settings,
+        }
     }
 
     /// The settings in force.
@@ -55,33 +143,87 @@ impl City {
         &self.settings
     }
 
-    /// Figures.
-    #[must_use]
-    pub fn counts(&self, now: Timestamp) -> Counts {
-        let _ = now;
-        Counts::default()
+    pub(super) fn reply(&mut self, to: ReplyTo, result: Result<Outcome, Refusal>) {
+        self.out.push(Effect::Reply { to, result });
     }
 
-    /// The whole city.
-    #[must_use]
-    pub fn snapshot(&self, now: Timestamp) -> CitySnapshot {
-        CitySnapshot {
-            city: self.settings.code.clone(),
-            at: now,
-            counts: self.counts(now),
-            orders: vec![],
-            riders: vec![],
+    pub(super) fn refuse(&mut self, to: ReplyTo, refusal: Refusal) {
+        self.reply(to, Err(refusal));
+    }
+
+    pub(super) fn alert(&mut self, alert: Alert) {
+        self.out.push(Effect::Alert(alert));
+    }
+
+    pub(super) fn measure(&mut self, measure: Measure) {
+        self.out.push(Effect::Measure(measure));
+    }
+
+    /// Tells a rider's device, when one is connected: a reconnect brings the whole state anyway.
+    pub(super) fn notify(&mut self, rider: RiderId, notice: Notice) {
+        if let Some(session) = self.riders.get(&rider).and_then(|live| live.session) {
+            self.out.push(Effect::Notify { rider, session, notice });
         }
     }
 
-    /// The waiting orders, in the order of the queue.
-    pub fn queue(&self) -> impl Iterator<Item = domain::ids::OrderId> + '_ {
-        std::iter::empty()
+    pub(super) fn touch_order(&mut self, order: OrderId) {
+        self.touched.orders.insert(order);
     }
 
-    /// What changed since the last call.
-    pub fn take_changes(&mut self, now: Timestamp) -> CityChanges {
-        let _ = now;
-        CityChanges::default()
+    pub(super) fn touch_rider(&mut self, rider: RiderId) {
+        self.touched.riders.insert(rider);
+    }
+
+    /// Lets a command wait while the journal has a write of its order; `None` when it may go on now.
+    pub(super) fn defer(&mut self, order: OrderId, reply: ReplyTo, command: Command) -> Option<Command> {
+        if !self.orders.get(&order).is_some_and(|live| live.pending) {
+            return Some(command);
+        }
+        let waiting = self.deferred.entry(order).or_default();
+        if waiting.len() < DEFERRED_PER_ORDER {
+            waiting.push_back(command);
+        } else {
+            self.refuse(reply, Refusal::OrderBusy);
+        }
+        None
+    }
+
+    /// Brings the index in line with a rider: in it stand the riders who may be offered work.
+    pub(super) fn reindex(&mut self, now: Timestamp, rider: RiderId) {
+        let place = self.riders.get(&rider).filter(|live| self.is_offerable(now, live)).and_then(|live| live.fix);
+        match place {
+            Some(fix) => self.index.put(rider, fix.position),
+            None => self.index.remove(rider),
+        }
+        self.touch_rider(rider);
+    }
+
+    /// Whether a rider may be asked at all: wants work and may, is connected, fresh and free.
+    pub(super) fn is_offerable(&self, now: Timestamp, live: &LiveRider) -> bool {
+        let room = usize::try_from(self.settings.policy.max_active_orders).unwrap_or(usize::MAX);
+        live.duty == Duty::On
+            && live.next_duty.is_none()
+            && live.session.is_some()
+            && live.offer.is_none()
+            && live.orders.len() < room
+            && live.profile.may_work()
+            && self.is_fresh(now, live)
+    }
+
+    /// Whether the last fix is young enough.
+    pub(super) fn is_fresh(&self, now: Timestamp, live: &LiveRider) -> bool {
+        live.fix.is_some_and(|fix| now.since(fix.received_at) <= self.settings.policy.fix_freshness())
+    }
+
+    /// A rider known by id alone may not work.
+    pub(super) fn unknown_profile(&self, id: RiderId) -> RiderProfile {
+        RiderProfile {
+            id,
+            city: self.settings.code.clone(),
+            status: domain::rider::RiderStatus::Suspended,
+            kyc: domain::rider::KycStatus::Pending,
+            vehicle: domain::rider::Vehicle::Walking,
+            capacity_units: 1,
+        }
     }
 }

@@ -1,8 +1,23 @@
-//! One city's brain. Pure: commands in, effects out, time as an argument.
+//! One city's brain. Pure: commands in, effects out, time as an argument. The same code runs live, in the seeded
+//! simulation and in the quality benchmark.
 
-pub mod city;
+mod city;
 pub mod command;
+mod commit;
 pub mod effect;
+mod id_source;
+pub mod invariants;
+pub mod matching;
+mod offers;
+mod order_queue;
+mod orders;
+mod progress;
+mod restore;
+pub mod rider_index;
+mod riders;
+mod snapshot;
+mod state;
+mod tick;
 pub mod view;
 
 pub use city::{City, CityImage, StoredRider};

@@ -1,0 +1,132 @@
+//! The journal's answers: the second half of every transition.
+
+use crate::domain::{
+    ids::{OrderId, TransitionId},
+    time::Timestamp,
+};
+
+use super::{
+    city::City,
+    command::{Outcome, Refusal, RejectReason},
+    effect::Alert,
+    state::{Pending, Then},
+};
+
+impl City {
+    /// A write is stored: what it promised may now be told.
+    pub(super) fn committed(&mut self, now: Timestamp, transition: TransitionId) {
+        let Some(pending) = self.take_pending(transition) else { return };
+        let order = pending.change.map(|(order, state)| {
+            if let Some(live) = self.orders.get_mut(&order) {
+                live.state = *state;
+                live.pending = false;
+            }
+            self.touch_order(order);
+            order
+        });
+        match (pending.then, order) {
+            (Then::Placed { order, reply }, _) => self.placement_stored(*order, reply),
+            (Then::Queued, Some(order)) => self.schedule_stored(order),
+            (Then::Offered { offer }, _) => self.offer_stored(now, offer),
+            (Then::Accepted { offer, reply }, Some(order)) => self.accept_stored(now, order, offer, reply),
+            (Then::OfferOver { record, why, reply }, _) => self.offer_over(now, *record, why, reply),
+            (Then::Progressed { rider, step, reply }, Some(order)) => self.step_stored(now, order, rider, step, reply),
+            (Then::Cancelled { withdrawn, reply }, Some(order)) => self.cancel_stored(now, order, withdrawn, reply),
+            (Then::ReadyChanged { reply }, Some(order)) => self.ready_stored(order, reply),
+            (Then::Expired, Some(order)) => {
+                self.end_order(now, order);
+                self.alert(Alert::OrderExpired(order));
+            }
+            (Then::Duty { rider, duty, reason, reply, .. }, _) => self.duty_stored(rider, duty, reason, reply),
+            (Then::Noted, _) => {}
+            // Every transition of an order names its order.
+            (
+                Then::Queued
+                | Then::Accepted { .. }
+                | Then::Progressed { .. }
+                | Then::Cancelled { .. }
+                | Then::ReadyChanged { .. }
+                | Then::Expired,
+                None,
+            ) => {}
+        }
+        if let Some(order) = order {
+            self.resume(now, order);
+        }
+    }
+
+    /// A write will never be stored: everything is as before it, and whoever waits is told why.
+    pub(super) fn rejected(&mut self, now: Timestamp, transition: TransitionId, why: &RejectReason) {
+        let Some(pending) = self.take_pending(transition) else { return };
+        let order = pending.change.map(|(order, _)| {
+            if let Some(live) = self.orders.get_mut(&order) {
+                live.pending = false;
+            }
+            self.touch_order(order);
+            order
+        });
+        if matches!(why, RejectReason::Conflict | RejectReason::Invalid(_)) {
+            self.alert(Alert::WriteRejected { transition, reason: format!("{why:?}") });
+        }
+        match pending.then {
+            Then::Placed { reply, .. } => match why {
+                RejectReason::Replay(answer) => self.reply(reply, Ok(Outcome::Replayed(answer.clone()))),
+                _ => self.refuse(reply, refusal(why)),
+            },
+            Then::Offered { offer } => {
+                let rider = self.offers.get(&offer).map(|record| record.rider);
+                if let Some(live) = order.and_then(|order| self.orders.get_mut(&order)) {
+                    live.offer = None;
+                }
+                if let Some(rider) = rider {
+                    self.release_offer(now, rider, offer);
+                }
+            }
+            Then::Accepted { reply, .. }
+            | Then::Progressed { reply, .. }
+            | Then::Cancelled { reply, .. }
+            | Then::ReadyChanged { reply }
+            | Then::OfferOver { reply: Some(reply), .. } => self.refuse(reply, refusal(why)),
+            Then::Duty { rider, before, duty, reason, reply } => {
+                let reply = reply.map(|reply| (reply, refusal(why)));
+                self.duty_refused(now, (rider, before, duty, reason), reply);
+            }
+            // The next tick tries again.
+            Then::Queued | Then::Expired | Then::OfferOver { reply: None, .. } | Then::Noted => {}
+        }
+        if let Some(order) = order {
+            self.resume(now, order);
+        }
+    }
+
+    /// Takes a write out of those that wait; an answer that comes twice finds nothing.
+    fn take_pending(&mut self, transition: TransitionId) -> Option<Pending> {
+        let pending = self.pending.remove(&transition)?;
+        self.placing -= usize::from(matches!(pending.then, Then::Placed { .. }));
+        Some(pending)
+    }
+
+    /// Goes on with what waited for the journal's answer about an order, until the next write.
+    fn resume(&mut self, now: Timestamp, order: OrderId) {
+        while !self.orders.get(&order).is_some_and(|live| live.pending) {
+            let Some(command) = self.deferred.get_mut(&order).and_then(std::collections::VecDeque::pop_front) else {
+                self.deferred.remove(&order);
+                return;
+            };
+            self.dispatch(now, command);
+        }
+    }
+}
+
+/// What a caller is told when the journal refuses.
+fn refusal(why: &RejectReason) -> Refusal {
+    match why {
+        RejectReason::Conflict => Refusal::Conflict,
+        RejectReason::Fenced => Refusal::Fenced,
+        // A replay belongs to a placement and is answered there.
+        RejectReason::Busy | RejectReason::Replay(_) => Refusal::StorageBusy,
+        RejectReason::DuplicateRef(order) => Refusal::DuplicateRef(*order),
+        RejectReason::KeyReused => Refusal::KeyReused,
+        RejectReason::Invalid(reason) => Refusal::Invalid(reason.clone()),
+    }
+}

@@ -1,0 +1,147 @@
+//! What must hold of a city after every step. Checked by tests and by the simulation, never trusted to be obvious.
+
+use std::collections::BTreeSet;
+
+use crate::domain::{
+    order::{Custody, OrderStatus},
+    time::Timestamp,
+};
+
+use super::{
+    city::City,
+    snapshot::stops_left,
+    state::{LiveOrder, Then},
+};
+
+/// A broken invariant, in words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Broken(pub String);
+
+/// Checks a city.
+///
+/// # Errors
+/// The first broken invariant.
+pub fn check(city: &City, now: Timestamp) -> Result<(), Broken> {
+    orders_stand_in_one_place(city)?;
+    riders_agree_with_orders(city)?;
+    offers_agree(city)?;
+    index_agrees(city, now)?;
+    pending_agrees(city)
+}
+
+fn ensure(holds: bool, words: impl FnOnce() -> String) -> Result<(), Broken> {
+    if holds { Ok(()) } else { Err(Broken(words())) }
+}
+
+fn orders_stand_in_one_place(city: &City) -> Result<(), Broken> {
+    let scheduled: BTreeSet<_> = city.scheduled.iter().map(|(_, order)| *order).collect();
+    for (id, live) in &city.orders {
+        let holders = city.holders(*id);
+        let places = usize::from(city.queue.contains(*id)) + usize::from(scheduled.contains(id)) + holders.len().min(1);
+        ensure(places == 1, || format!("{id:?} ({}) stands in {places} places", live.state.status))?;
+        ensure(holders.len() <= 1, || format!("{id:?} is in the hands of {holders:?}"))?;
+        ensure(live.state.status.has_rider() != holders.is_empty(), || {
+            format!("{id:?} is {} and in the hands of {holders:?}", live.state.status)
+        })?;
+        ensure(holders.is_empty() || live.state.rider == holders.first().copied(), || {
+            format!("{id:?} belongs to {:?} but is held by {holders:?}", live.state.rider)
+        })?;
+        ensure(!live.state.status.is_end(), || format!("{id:?} has ended and is still live"))?;
+        custody_agrees(live)?;
+    }
+    let known = |order: &crate::domain::ids::OrderId| city.orders.contains_key(order);
+    ensure(city.queue.iter().all(|(order, _)| known(&order)), || "the queue holds an unknown order".to_owned())?;
+    ensure(scheduled.iter().all(known), || "an unknown order is scheduled".to_owned())
+}
+
+fn custody_agrees(live: &LiveOrder) -> Result<(), Broken> {
+    let (status, custody) = (live.state.status, live.state.custody);
+    let agrees = match custody {
+        Custody::Store => !status.is_carried(),
+        Custody::Rider(rider) => status.is_carried() && live.state.rider == Some(rider),
+        // The goods wait with their old holder until the next rider has picked them up.
+        Custody::Handover { holder, .. } => !status.is_carried() && live.state.rider != Some(holder),
+        Custody::Recipient | Custody::Merchant => false,
+    };
+    ensure(agrees, || format!("{:?} is {status} with custody {custody:?}", live.spec.id))
+}
+
+fn riders_agree_with_orders(city: &City) -> Result<(), Broken> {
+    let capacity = usize::try_from(city.settings.policy.max_active_orders).unwrap_or(usize::MAX);
+    for (id, live) in &city.riders {
+        ensure(live.orders.len() <= capacity, || format!("{id:?} holds {:?}", live.orders))?;
+        let mut wanted = Vec::new();
+        for order in &live.orders {
+            let held = city.orders.get(order);
+            let status = held.map(|held| held.state.status);
+            ensure(held.is_some_and(|held| held.state.rider == Some(*id)), || {
+                format!("{id:?} holds {order:?}, which is {status:?} and not this rider's")
+            })?;
+            wanted.extend(status.into_iter().flat_map(|status| stops_left(status, *order)));
+        }
+        ensure(live.plan == wanted, || format!("{id:?} plans {:?} instead of {wanted:?}", live.plan))?;
+        ensure(live.offer.is_none_or(|offer| city.offers.get(&offer).is_some_and(|o| o.rider == *id)), || {
+            format!("{id:?} has an offer {:?} that is not open", live.offer)
+        })?;
+    }
+    Ok(())
+}
+
+fn offers_agree(city: &City) -> Result<(), Broken> {
+    for (id, record) in &city.offers {
+        ensure(record.state.is_open(), || format!("{id:?} is {} and still open", record.state))?;
+        ensure(city.riders.get(&record.rider).is_some_and(|live| live.offer == Some(*id)), || {
+            format!("{id:?} is open, but its rider does not know")
+        })?;
+        for order in &record.orders {
+            ensure(city.orders.get(order).is_some_and(|live| live.offer == Some(*id)), || {
+                format!("{id:?} is open, but {order:?} does not know")
+            })?;
+        }
+    }
+    for (id, live) in &city.orders {
+        ensure(live.offer.is_none_or(|offer| city.offers.contains_key(&offer)), || {
+            format!("{id:?} has an offer that is not open")
+        })?;
+        // An offer on its way to the journal shows in the order's status only after the commit.
+        ensure(live.state.status != OrderStatus::Offered || live.offer.is_some(), || {
+            format!("{id:?} is offered to nobody")
+        })?;
+    }
+    Ok(())
+}
+
+fn index_agrees(city: &City, now: Timestamp) -> Result<(), Broken> {
+    for (id, live) in &city.riders {
+        // A rider who has just gone stale stays in the index until the next tick; matching looks at the age itself.
+        if city.is_offerable(now, live) {
+            ensure(city.index.contains(*id), || format!("{id:?} may be offered work and is not in the index"))?;
+        } else if city.index.contains(*id) {
+            ensure(!city.is_fresh(now, live), || format!("{id:?} is in the index and may not be offered work"))?;
+        }
+    }
+    let live = city.riders.keys().filter(|rider| city.index.contains(**rider)).count();
+    ensure(live == city.index.len(), || "the index holds an unknown rider".to_owned())
+}
+
+fn pending_agrees(city: &City) -> Result<(), Broken> {
+    let mut with_journal = BTreeSet::new();
+    for pending in city.pending.values() {
+        if let Some((order, next)) = &pending.change {
+            ensure(with_journal.insert(*order), || format!("{order:?} has two writes with the journal"))?;
+            ensure(
+                city.orders.get(order).is_some_and(|live| live.pending && next.version == live.state.version + 1),
+                || format!("the write of {order:?} does not follow its version"),
+            )?;
+        } else {
+            let alone = matches!(pending.then, Then::Placed { .. } | Then::Duty { .. } | Then::Noted);
+            ensure(alone, || "a transition of an order names no order".to_owned())?;
+        }
+    }
+    for (id, live) in &city.orders {
+        ensure(live.pending == with_journal.contains(id), || format!("{id:?} waits for an answer nobody will give"))?;
+    }
+    let deferred = city.deferred.iter().find(|(order, waiting)| !waiting.is_empty() && !with_journal.contains(order));
+    ensure(deferred.is_none(), || format!("a command for {deferred:?} waits for nothing"))
+}

@@ -1,0 +1,47 @@
+//! Who may be offered an order, beyond being on duty, free and connected (which is what stands in the index).
+
+use crate::domain::text::named_enum;
+
+use super::{Eligibility, OrderFacts, RiderFacts, View};
+
+named_enum! {
+    /// Why a rider is not asked, for explanations.
+    pub enum Ineligible as "exclusion" {
+        /// The last fix is too old.
+        Stale = "stale",
+        /// The rider refused the order, or let it pass, too recently.
+        Refused = "refused",
+        /// The vehicle is too small.
+        Vehicle = "wrong_vehicle",
+        /// Not enough room.
+        Capacity = "no_room",
+        /// The rider holds the goods and asked to be relieved.
+        Holder = "holds_the_goods",
+    }
+}
+
+/// The rules of every city in this version.
+#[derive(Clone, Copy, Debug)]
+pub struct StandardEligibility;
+
+impl Eligibility for StandardEligibility {
+    fn check(&self, view: &View<'_>, rider: &RiderFacts, order: &OrderFacts<'_>) -> Result<(), Ineligible> {
+        if view.now.since(rider.heard_at) > view.policy.fix_freshness() {
+            return Err(Ineligible::Stale);
+        }
+        if order.holder == Some(rider.id) {
+            return Err(Ineligible::Holder);
+        }
+        if order.refusals.get(&rider.id).is_some_and(|until| *until > view.now) {
+            return Err(Ineligible::Refused);
+        }
+        // Vehicles are declared from the smallest to the largest: a car will do where a bicycle is asked for.
+        if order.vehicle_need.is_some_and(|need| rider.vehicle < need) {
+            return Err(Ineligible::Vehicle);
+        }
+        if rider.free_units < order.size_units {
+            return Err(Ineligible::Capacity);
+        }
+        Ok(())
+    }
+}

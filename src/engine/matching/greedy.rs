@@ -1,0 +1,86 @@
+//! The first matcher: the most urgent order takes the rider who can be there first.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use crate::domain::ids::RiderId;
+use crate::engine::view::WaitReason;
+
+use super::{Decision, Ineligible, Matcher, OrderFacts, View};
+
+/// Goes through the orders by urgency; among the nearest eligible riders (the policy's `candidates`) it takes the one
+/// with the shortest estimated time to the pickup. A rider must leave `eta + arrival_buffer` before the goods are ready,
+/// never earlier than `max_lead`; until then the order waits and takes nobody.
+#[derive(Clone, Copy, Debug)]
+pub struct Greedy;
+
+/// The rider who can be there first.
+struct Best {
+    rider: RiderId,
+    distance_m: f64,
+    eta: Duration,
+}
+
+impl Matcher for Greedy {
+    fn decide(&self, view: &View<'_>) -> Vec<Decision> {
+        let mut taken = BTreeSet::new();
+        view.orders.iter().map(|order| decide_one(view, order, &mut taken)).collect()
+    }
+}
+
+fn decide_one(view: &View<'_>, order: &OrderFacts<'_>, taken: &mut BTreeSet<RiderId>) -> Decision {
+    let (best, somebody_refused) = best_rider(view, order, taken);
+    let lead = best
+        .as_ref()
+        .map_or(Duration::from_secs(view.policy.default_lead_s.into()), |best| {
+            best.eta.saturating_add(Duration::from_secs(view.policy.arrival_buffer_s.into()))
+        })
+        .min(Duration::from_secs(view.policy.max_lead_s.into()));
+    let leave_by = order.due_at.map_or(order.ready_at - lead, |due| due.min(order.ready_at - lead));
+    if leave_by > view.now {
+        return Decision::Wait { order: order.id, reason: WaitReason::NotDue, leave_by };
+    }
+    let waited = order.due_at.map_or(Duration::ZERO, |due| view.now.since(due));
+    match best {
+        Some(best) if best.distance_m <= view.policy.radius_after(waited) => {
+            taken.insert(best.rider);
+            Decision::Propose {
+                order: order.id,
+                rider: best.rider,
+                distance_m: best.distance_m,
+                eta: best.eta,
+                leave_by,
+            }
+        }
+        None if somebody_refused => Decision::Wait { order: order.id, reason: WaitReason::AllRefused, leave_by },
+        _ => Decision::Wait { order: order.id, reason: WaitReason::NoRiderInReach, leave_by },
+    }
+}
+
+fn best_rider(view: &View<'_>, order: &OrderFacts<'_>, taken: &BTreeSet<RiderId>) -> (Option<Best>, bool) {
+    let limit_m = view.policy.radius_steps_m.last().copied().unwrap_or(0.0);
+    let mut somebody_refused = false;
+    let mut best: Option<Best> = None;
+    let mut eligible = 0;
+    for (rider, distance_m) in view.index.nearest(order.pickup, limit_m) {
+        if taken.contains(&rider) {
+            continue;
+        }
+        let Some(facts) = view.riders.facts(rider) else { continue };
+        match view.eligibility.check(view, &facts, order) {
+            Ok(()) => {}
+            Err(reason) => {
+                somebody_refused |= reason == Ineligible::Refused;
+                continue;
+            }
+        }
+        let eta = view.eta.travel_time(view.policy, facts.vehicle, distance_m);
+        if best.as_ref().is_none_or(|best| eta < best.eta) {
+            best = Some(Best { rider, distance_m, eta });
+        }
+        eligible += 1;
+        if eligible >= view.policy.candidates {
+            break;
+        }
+    }
+    (best, somebody_refused)
+}

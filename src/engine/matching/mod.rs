@@ -1,0 +1,154 @@
+//! Which rider for which order: a pure function over a view of the city. The matcher, the estimate of travel times and
+//! the rules of eligibility are parameters of a city.
+
+mod eligibility;
+mod eta;
+mod greedy;
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use crate::domain::{
+    ids::{OrderId, RiderId},
+    policy::DispatchPolicy,
+    position::Position,
+    rider::{RiderProfile, Vehicle},
+    time::Timestamp,
+};
+
+use super::{rider_index::RiderIndex, view::WaitReason};
+
+pub use eligibility::{Ineligible, StandardEligibility};
+pub use eta::StraightLineEta;
+pub use greedy::Greedy;
+
+/// Estimates travel times.
+pub trait EtaModel: fmt::Debug + Send {
+    /// The time a vehicle takes over `distance_m` straight-line metres.
+    fn travel_time(&self, policy: &DispatchPolicy, vehicle: Vehicle, distance_m: f64) -> Duration;
+}
+
+/// Says who may be offered what.
+pub trait Eligibility: fmt::Debug + Send {
+    /// Whether a rider may be offered an order now.
+    ///
+    /// # Errors
+    /// The reason why not.
+    fn check(&self, view: &View<'_>, rider: &RiderFacts, order: &OrderFacts<'_>) -> Result<(), Ineligible>;
+}
+
+/// Decides.
+pub trait Matcher: fmt::Debug + Send {
+    /// One decision per order of the view, in the view's order; a rider is proposed at most once.
+    fn decide(&self, view: &View<'_>) -> Vec<Decision>;
+}
+
+/// What a city decides with.
+#[derive(Debug)]
+pub struct Brain {
+    /// Decides.
+    pub matcher: Box<dyn Matcher>,
+    /// Estimates travel times.
+    pub eta: Box<dyn EtaModel>,
+    /// Says who may be offered what.
+    pub eligibility: Box<dyn Eligibility>,
+}
+
+impl Default for Brain {
+    fn default() -> Self {
+        Self { matcher: Box::new(Greedy), eta: Box::new(StraightLineEta), eligibility: Box::new(StandardEligibility) }
+    }
+}
+
+/// What a matcher sees.
+#[derive(Debug)]
+pub struct View<'a> {
+    /// The time of the decision.
+    pub now: Timestamp,
+    /// The city's policy.
+    pub policy: &'a DispatchPolicy,
+    /// Estimates travel times.
+    pub eta: &'a dyn EtaModel,
+    /// Says who may be offered what.
+    pub eligibility: &'a dyn Eligibility,
+    /// The riders who may be offered work: where they are.
+    pub index: &'a RiderIndex,
+    /// The same riders: who they are.
+    pub riders: &'a dyn RiderLookup,
+    /// The orders to decide on, most urgent first.
+    pub orders: Vec<OrderFacts<'a>>,
+}
+
+/// Looks riders up.
+pub trait RiderLookup: fmt::Debug {
+    /// A rider of the index.
+    fn facts(&self, rider: RiderId) -> Option<RiderFacts>;
+}
+
+/// A rider, as matching sees one.
+#[derive(Clone, Debug)]
+pub struct RiderFacts {
+    /// Who.
+    pub id: RiderId,
+    /// How the rider moves.
+    pub vehicle: Vehicle,
+    /// Size units free.
+    pub free_units: u32,
+    /// When the last fix came in.
+    pub heard_at: Timestamp,
+}
+
+impl RiderFacts {
+    /// From a profile, with all its room free.
+    #[must_use]
+    pub fn idle(profile: &RiderProfile, heard_at: Timestamp) -> Self {
+        Self { id: profile.id, vehicle: profile.vehicle, free_units: profile.capacity_units, heard_at }
+    }
+}
+
+/// An order, as matching sees one.
+#[derive(Clone, Debug)]
+pub struct OrderFacts<'a> {
+    /// Which.
+    pub id: OrderId,
+    /// Where the goods are.
+    pub pickup: Position,
+    /// When they are ready.
+    pub ready_at: Timestamp,
+    /// When the order first became due.
+    pub due_at: Option<Timestamp>,
+    /// How much room they take.
+    pub size_units: u32,
+    /// The smallest vehicle that will do.
+    pub vehicle_need: Option<Vehicle>,
+    /// Riders who are not to be asked before a time.
+    pub refusals: &'a BTreeMap<RiderId, Timestamp>,
+    /// A rider who holds the goods and cannot go on.
+    pub holder: Option<RiderId>,
+}
+
+/// A decision on one order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Decision {
+    /// Ask this rider.
+    Propose {
+        /// The order.
+        order: OrderId,
+        /// The rider.
+        rider: RiderId,
+        /// Straight-line metres to the pickup.
+        distance_m: f64,
+        /// Estimated time to the pickup.
+        eta: Duration,
+        /// When the rider has to leave.
+        leave_by: Timestamp,
+    },
+    /// Not now.
+    Wait {
+        /// The order.
+        order: OrderId,
+        /// Why.
+        reason: WaitReason,
+        /// When a rider has to leave, as estimated now.
+        leave_by: Timestamp,
+    },
+}

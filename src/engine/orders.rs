@@ -1,0 +1,355 @@
+//! Orders come in, change and are called off; every change is written down before anyone is told.
+
+use serde_json::{Map, Value};
+
+use crate::domain::{
+    city::CityStatus,
+    ids::{OfferId, OrderId, ReplyTo, RiderId, TransitionId},
+    order::{Actor, Custody, OfferState, OrderSpec, OrderStatus},
+    time::Timestamp,
+    wallet::Posting,
+};
+
+use super::{
+    city::{City, Remembered},
+    command::{Command, Outcome, PlacementExtras, Refusal},
+    effect::{Effect, Measure, Notice, OfferRecord, OrderEvent, OrderState, OrderWrite, PlaceWrite, Write},
+    order_queue::Urgency,
+    state::{EndedOrder, LiveOrder, Pending, Then},
+    view::WaitReason,
+};
+
+/// An event before it has its number.
+pub(super) struct EventDraft {
+    pub kind: &'static str,
+    pub actor: Actor,
+    pub reason: Option<String>,
+    pub data: Map<String, Value>,
+}
+
+impl EventDraft {
+    pub fn new(kind: &'static str, actor: Actor) -> Self {
+        Self { kind, actor, reason: None, data: Map::new() }
+    }
+}
+
+/// Particulars of an event.
+pub(super) fn data<const N: usize>(pairs: [(&str, Value); N]) -> Map<String, Value> {
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+impl City {
+    pub(super) fn place(
+        &mut self,
+        now: Timestamp,
+        spec: OrderSpec,
+        extras: PlacementExtras,
+        actor: Actor,
+        reply: ReplyTo,
+    ) {
+        if self.settings.status != CityStatus::Live {
+            return self.refuse(reply, Refusal::CityPaused);
+        }
+        for (place, name) in [(&spec.pickup, "pickup"), (&spec.drop, "drop")] {
+            if !self.settings.boundary.contains(place.position) {
+                return self.refuse(reply, Refusal::OutsideCity(name));
+            }
+        }
+        let bound = usize::try_from(self.settings.policy.max_waiting_orders).unwrap_or(usize::MAX);
+        if self.queue.len() + self.scheduled.len() + self.placing >= bound {
+            return self.refuse(reply, Refusal::CityFull("orders"));
+        }
+        let later = spec.dispatch_at.is_some_and(|at| at > now);
+        let mut kinds = vec![EventDraft::new("placed", actor)];
+        if !later {
+            kinds.push(EventDraft::new("queued", Actor::ENGINE));
+        }
+        let mut state = OrderState {
+            status: if later { OrderStatus::Placed } else { OrderStatus::Queued },
+            version: 1,
+            next_seq: 1,
+            rider: None,
+            custody: Custody::Store,
+            ready_at: spec.ready_at,
+            due_at: None,
+            assigned_at: None,
+            picked_up_at: None,
+            delivered_at: None,
+            ended_at: None,
+            end_reason: None,
+            round: 0,
+            offers_tried: 0,
+            updated_at: now,
+        };
+        let events = number_events(&mut state, now, kinds);
+        let transition = TransitionId(self.ids.next(now));
+        let order = Box::new(self.live_order(spec.clone(), state.clone()));
+        self.placing += 1;
+        self.pending.insert(transition, Pending { change: None, then: Then::Placed { order, reply } });
+        let write = PlaceWrite { transition, spec, state, events, extras };
+        self.out.push(Effect::Persist(Box::new(Write::Place(write))));
+    }
+
+    /// A live record with its slack: from the earliest possible delivery (ready, then straight to the drop by
+    /// motorcycle, the commonest vehicle) to the promise.
+    pub(super) fn live_order(&self, spec: OrderSpec, state: OrderState) -> LiveOrder {
+        let ride = self.brain.eta.travel_time(
+            &self.settings.policy,
+            spec.vehicle_need.unwrap_or(crate::domain::rider::Vehicle::Motorcycle),
+            spec.pickup.position.distance_m(spec.drop.position),
+        );
+        let slack_ms = spec.promise_at.millis_since(state.ready_at + ride);
+        let wait = if state.status == OrderStatus::Placed { WaitReason::Scheduled } else { WaitReason::NotDue };
+        LiveOrder {
+            spec,
+            state,
+            pending: false,
+            offer: None,
+            refusals: std::collections::BTreeMap::new(),
+            wait,
+            exhausted_since: None,
+            slack_ms,
+        }
+    }
+
+    /// The placement is stored: the order joins the city.
+    pub(super) fn placement_stored(&mut self, live: LiveOrder, reply: ReplyTo) {
+        let (order, outcome) = (live.spec.id, receipt(&live));
+        self.orders.insert(order, live);
+        self.enter_line(order);
+        self.reply(reply, Ok(outcome));
+    }
+
+    /// Puts a waiting order where it belongs: among the scheduled ones or into the queue.
+    pub(super) fn enter_line(&mut self, order: OrderId) {
+        let Some(live) = self.orders.get(&order) else { return };
+        match (live.state.status, live.spec.dispatch_at) {
+            (OrderStatus::Placed, Some(at)) => {
+                self.scheduled.insert((at, order));
+            }
+            _ => {
+                let lead = std::time::Duration::from_secs(self.settings.policy.default_lead_s.into());
+                let leave_by = live.state.due_at.unwrap_or(live.state.ready_at - lead);
+                let urgency = Urgency { leave_by, slack_ms: live.slack_ms };
+                self.touched.queue |= self.queue.put(order, urgency);
+            }
+        }
+        self.touch_order(order);
+    }
+
+    pub(super) fn leave_queue(&mut self, order: OrderId) {
+        self.touched.queue |= self.queue.remove(order);
+        self.touch_order(order);
+    }
+
+    /// Sends a transition of an order to the journal; its second half runs when the answer comes.
+    pub(super) fn write_order(
+        &mut self,
+        now: Timestamp,
+        order: OrderId,
+        next: OrderState,
+        events: Vec<EventDraft>,
+        offer: Option<OfferRecord>,
+        then: Then,
+    ) {
+        self.write_order_with_money(now, order, next, events, offer, Vec::new(), then);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a transition is exactly these parts, stored together")]
+    pub(super) fn write_order_with_money(
+        &mut self,
+        now: Timestamp,
+        order: OrderId,
+        mut next: OrderState,
+        events: Vec<EventDraft>,
+        offer: Option<OfferRecord>,
+        postings: Vec<Posting>,
+        then: Then,
+    ) {
+        let Some(live) = self.orders.get_mut(&order) else { return };
+        let transition = TransitionId(self.ids.next(now));
+        let (expected_version, currency) = (live.state.version, live.spec.currency);
+        live.pending = true;
+        next.version = expected_version + 1;
+        next.updated_at = now;
+        let events = number_events(&mut next, now, events);
+        self.pending.insert(transition, Pending { change: Some((order, Box::new(next.clone()))), then });
+        let write = OrderWrite { transition, order, expected_version, state: next, events, offer, postings, currency };
+        self.out.push(Effect::Persist(Box::new(Write::Order(write))));
+        self.touch_order(order);
+    }
+
+    pub(super) fn cancel(&mut self, now: Timestamp, order: OrderId, actor: Actor, reason: String, reply: ReplyTo) {
+        let command = Command::Cancel { order, actor, reason, reply };
+        let Some(Command::Cancel { actor, reason, .. }) = self.defer(order, reply, command) else { return };
+        let Some(live) = self.orders.get(&order) else { return self.refuse_gone(order, reply) };
+        let mut next = live.state.clone();
+        let mut event = EventDraft { reason: Some(reason.clone()), ..EventDraft::new("cancelled", actor) };
+        let mut withdrawn = None;
+        match (live.state.status, live.state.custody) {
+            (OrderStatus::Returning, _) => {
+                let outcome = receipt(live);
+                return self.reply(reply, Ok(outcome));
+            }
+            // Somebody stands in the street with the goods: they must be taken over before anything else.
+            (_, Custody::Handover { .. }) => return self.refuse(reply, Refusal::PickedUp),
+            (status, _) if status.is_carried() => {
+                // The rider holds the goods: they go back.
+                next.status = OrderStatus::Returning;
+                next.end_reason = Some(reason);
+                event.kind = "cancelled_after_pickup";
+            }
+            _ => {
+                next.status = OrderStatus::Cancelled;
+                next.ended_at = Some(now);
+                next.end_reason = Some(reason);
+                withdrawn = live.offer;
+            }
+        }
+        let record = withdrawn.and_then(|offer| self.offers.get(&offer)).map(|record| OfferRecord {
+            state: OfferState::Withdrawn,
+            closed_at: Some(now),
+            reason: Some("order_cancelled".to_owned()),
+            ..record.clone()
+        });
+        self.write_order(now, order, next, vec![event], record, Then::Cancelled { withdrawn, reply });
+    }
+
+    /// The cancellation is stored: whoever had the order is told.
+    pub(super) fn cancel_stored(&mut self, now: Timestamp, order: OrderId, withdrawn: Option<OfferId>, reply: ReplyTo) {
+        let Some(live) = self.orders.get(&order) else { return };
+        let (outcome, status, rider) = (receipt(live), live.state.status, live.state.rider);
+        if let Some(record) = withdrawn.and_then(|offer| self.offers.get(&offer)).cloned() {
+            let record = OfferRecord { state: OfferState::Withdrawn, closed_at: Some(now), ..record };
+            let (rider, offer, state) = (record.rider, record.id, record.state);
+            self.remember_offer(now, record);
+            self.release_offer(now, rider, offer);
+            self.notify(rider, Notice::OfferClosed { offer, state, why: "order_cancelled" });
+            self.measure(Measure::OfferClosed(state));
+        }
+        if status == OrderStatus::Returning {
+            if let Some(rider) = rider {
+                self.plan_return(rider, order);
+                let job = self.job_view(order).map(Box::new);
+                self.notify(rider, Notice::OrderChanged { job, order, status, why: "cancelled" });
+            }
+        } else {
+            if let Some(rider) = rider {
+                self.notify(rider, Notice::OrderChanged { job: None, order, status, why: "cancelled" });
+            }
+            self.end_order(now, order);
+        }
+        self.reply(reply, Ok(outcome));
+    }
+
+    pub(super) fn change_ready(
+        &mut self,
+        now: Timestamp,
+        order: OrderId,
+        ready_at: Timestamp,
+        actor: Actor,
+        reply: ReplyTo,
+    ) {
+        let command = Command::ChangeReady { order, ready_at, actor, reply };
+        let Some(Command::ChangeReady { actor, .. }) = self.defer(order, reply, command) else { return };
+        let Some(live) = self.orders.get(&order) else { return self.refuse_gone(order, reply) };
+        if live.state.custody != Custody::Store {
+            return self.refuse(reply, Refusal::PickedUp);
+        }
+        let ready_at = ready_at.max(live.spec.placed_at);
+        if live.state.ready_at == ready_at {
+            let outcome = receipt(live);
+            return self.reply(reply, Ok(outcome));
+        }
+        let mut next = live.state.clone();
+        let event = EventDraft {
+            data: data([("from", live.state.ready_at.to_string().into()), ("to", ready_at.to_string().into())]),
+            ..EventDraft::new("ready_changed", actor)
+        };
+        next.ready_at = ready_at;
+        if live.state.status.is_waiting() && live.offer.is_none() {
+            // Nobody is on the way: when a rider must leave is found anew.
+            next.due_at = None;
+        }
+        self.write_order(now, order, next, vec![event], None, Then::ReadyChanged { reply });
+    }
+
+    /// The new ready time is stored.
+    pub(super) fn ready_stored(&mut self, order: OrderId, reply: ReplyTo) {
+        let Some(live) = self.orders.get(&order) else { return };
+        let (outcome, status, rider) = (receipt(live), live.state.status, live.state.rider);
+        if self.queue.contains(order) {
+            self.enter_line(order);
+        }
+        if let Some(rider) = rider {
+            let job = self.job_view(order).map(Box::new);
+            self.notify(rider, Notice::OrderChanged { job, order, status, why: "ready_changed" });
+        }
+        self.reply(reply, Ok(outcome));
+    }
+
+    /// Takes an ended order out of everything that knows it, and frees its rider.
+    pub(super) fn end_order(&mut self, now: Timestamp, order: OrderId) {
+        let Some(live) = self.orders.remove(&order) else { return };
+        let status = live.state.status;
+        self.touched.queue |= self.queue.remove(order);
+        if let Some(at) = live.spec.dispatch_at {
+            self.scheduled.remove(&(at, order));
+        }
+        self.touched.orders.remove(&order);
+        self.touched.ended.push((order, status));
+        if status == OrderStatus::Delivered {
+            self.delivered += 1;
+        } else {
+            self.ended_otherwise += 1;
+        }
+        self.measure(Measure::OrderEnded(status));
+        self.memory.push_back((now, Remembered::Order(order)));
+        let remembered = EndedOrder { status, version: live.state.version, rider: live.state.rider };
+        self.ended_orders.insert(order, remembered);
+        if let Some(rider) = live.state.rider {
+            self.release_rider(now, rider, order);
+        }
+    }
+
+    /// Takes an order out of a rider's hands.
+    pub(super) fn release_rider(&mut self, now: Timestamp, rider: RiderId, order: OrderId) {
+        if let Some(live) = self.riders.get_mut(&rider) {
+            live.orders.retain(|held| *held != order);
+            live.plan.retain(|stop| stop.order != order);
+        }
+        self.work_finished(now, rider);
+    }
+
+    /// The refusal for an order that is not live here.
+    pub(super) fn refuse_gone(&mut self, order: OrderId, reply: ReplyTo) {
+        let refusal =
+            self.ended_orders.get(&order).map_or(Refusal::UnknownOrder, |ended| Refusal::OrderEnded(ended.status));
+        self.refuse(reply, refusal);
+    }
+}
+
+/// What a caller is told of an order.
+pub(super) fn receipt(live: &LiveOrder) -> Outcome {
+    Outcome::Order { order: live.spec.id, status: live.state.status, version: live.state.version }
+}
+
+/// Gives events their numbers and the order's version.
+fn number_events(state: &mut OrderState, now: Timestamp, drafts: Vec<EventDraft>) -> Vec<OrderEvent> {
+    drafts
+        .into_iter()
+        .map(|draft| {
+            let seq = state.next_seq;
+            state.next_seq += 1;
+            OrderEvent {
+                seq,
+                version: state.version,
+                kind: draft.kind,
+                actor: draft.actor,
+                reason: draft.reason,
+                data: draft.data,
+                at: now,
+            }
+        })
+        .collect()
+}

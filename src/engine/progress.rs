@@ -1,0 +1,186 @@
+//! A rider's steps with an order, from the counter to the door, and who holds the goods meanwhile.
+
+use crate::domain::{
+    duty::{Duty, DutyReason},
+    ids::{OrderId, ReplyTo, RiderId, SessionId},
+    order::{Actor, Custody, OrderStatus, Step, next_status},
+    time::Timestamp,
+    wallet,
+};
+
+use super::{
+    city::City,
+    command::{Command, Outcome, Refusal, StepReport},
+    effect::{Effect, Measure},
+    orders::{EventDraft, data, receipt},
+    state::{PlanStop, Then},
+    view::StopKind,
+};
+
+impl City {
+    pub(super) fn progress(
+        &mut self,
+        now: Timestamp,
+        rider: RiderId,
+        session: SessionId,
+        report: Box<StepReport>,
+        reply: ReplyTo,
+    ) {
+        if !self.hear(now, rider, session) {
+            return self.refuse(reply, Refusal::Superseded);
+        }
+        let order = report.order;
+        let command = Command::Progress { rider, session, report, reply };
+        let Some(Command::Progress { report, .. }) = self.defer(order, reply, command) else { return };
+        let Some(live) = self.orders.get(&order) else { return self.answer_ended(rider, &report, reply) };
+        if live.state.rider != Some(rider) {
+            return self.refuse(reply, Refusal::NotYourOrder);
+        }
+        let to = match next_status(live.state.status, report.step) {
+            Ok(Some(to)) => to,
+            Ok(None) => {
+                let outcome = receipt(live);
+                return self.reply(reply, Ok(outcome));
+            }
+            Err(illegal) => return self.refuse(reply, Refusal::IllegalStep(illegal)),
+        };
+        let explains = matches!(report.step, Step::AttemptFailed | Step::Handover);
+        if explains && report.reason.as_deref().is_none_or(|reason| reason.trim().is_empty()) {
+            return self.refuse(reply, Refusal::StepNeeds("a reason"));
+        }
+        if report.step == Step::Handover && report.position.is_none() {
+            return self.refuse(reply, Refusal::StepNeeds("a position"));
+        }
+        self.take_step(now, rider, *report, to, reply);
+    }
+
+    fn take_step(&mut self, now: Timestamp, rider: RiderId, report: StepReport, to: OrderStatus, reply: ReplyTo) {
+        let (order, step) = (report.order, report.step);
+        let Some(live) = self.orders.get(&order) else { return };
+        let mut next = live.state.clone();
+        next.status = to;
+        // A device that was offline reports late; its own time holds between the assignment and now.
+        let taken_at = report.at.clamp(next.assigned_at.unwrap_or(now).min(now), now);
+        let mut postings = Vec::new();
+        match step {
+            Step::PickedUp => {
+                next.custody = Custody::Rider(rider);
+                next.picked_up_at = next.picked_up_at.or(Some(taken_at));
+            }
+            Step::Delivered => {
+                next.custody = Custody::Recipient;
+                next.delivered_at = Some(taken_at);
+                next.ended_at = Some(now);
+                let spec = &live.spec;
+                postings =
+                    wallet::settle_order(order, rider, spec.merchant, spec.payout_minor, spec.cash_to_collect_minor);
+            }
+            Step::Returned => {
+                next.custody = Custody::Merchant;
+                next.ended_at = Some(now);
+                next.end_reason = next.end_reason.or(Some("returned".to_owned()));
+                // The way back is paid like the way there; no cash was taken.
+                postings = wallet::settle_order(order, rider, live.spec.merchant, live.spec.payout_minor, 0);
+            }
+            Step::AttemptFailed | Step::Returning => {
+                next.end_reason = report.reason.clone().or(next.end_reason);
+            }
+            Step::Handover => {
+                if let Some(at) = report.position {
+                    next.custody = Custody::Handover { holder: rider, at };
+                }
+                next.rider = None;
+                next.assigned_at = None;
+                next.due_at = Some(now);
+            }
+            Step::AtPickup | Step::AtDropoff => {}
+        }
+        let mut particulars = data([("recorded_at", report.at.to_string().into())]);
+        if let Some(position) = report.position {
+            particulars.insert("lat".to_owned(), position.lat().into());
+            particulars.insert("lon".to_owned(), position.lon().into());
+        }
+        if let Some(proof) = report.proof {
+            particulars.insert("proof".to_owned(), proof);
+        }
+        let event = EventDraft {
+            reason: report.reason,
+            data: particulars,
+            ..EventDraft::new(step.as_str(), Actor::rider(rider))
+        };
+        self.write_order_with_money(
+            now,
+            order,
+            next,
+            vec![event],
+            None,
+            postings,
+            Then::Progressed { rider, step, reply },
+        );
+    }
+
+    /// The step is stored: the plan follows.
+    pub(super) fn step_stored(&mut self, now: Timestamp, order: OrderId, rider: RiderId, step: Step, reply: ReplyTo) {
+        let Some(live) = self.orders.get(&order) else { return };
+        let (outcome, state, placed_at) = (receipt(live), live.state.clone(), live.spec.placed_at);
+        match step {
+            Step::PickedUp => {
+                self.drop_stop(rider, order, StopKind::Pickup);
+                if let Some(at) = state.picked_up_at {
+                    self.measure(Measure::ReadyToPickup(at.since(state.ready_at)));
+                }
+            }
+            Step::Returning => self.plan_return(rider, order),
+            Step::Delivered => {
+                if let Some(at) = state.delivered_at {
+                    self.measure(Measure::PlacedToDelivered(at.since(placed_at)));
+                }
+                self.end_order(now, order);
+            }
+            Step::Returned => self.end_order(now, order),
+            Step::Handover => {
+                // The order waits for another rider at the spot; this one asked to be relieved and is done for now.
+                if let Some(live) = self.orders.get_mut(&order) {
+                    live.refusals.clear();
+                }
+                self.release_rider(now, rider, order);
+                self.enter_line(order);
+                if self.riders.get(&rider).is_some_and(|live| live.duty == Duty::On && live.orders.is_empty()) {
+                    self.set_duty(now, rider, Duty::Off, DutyReason::Breakdown, None);
+                }
+            }
+            Step::AtPickup | Step::AtDropoff | Step::AttemptFailed => {}
+        }
+        self.touch_rider(rider);
+        self.out.push(Effect::Reply { to: reply, result: Ok(outcome) });
+    }
+
+    fn drop_stop(&mut self, rider: RiderId, order: OrderId, kind: StopKind) {
+        if let Some(live) = self.riders.get_mut(&rider) {
+            live.plan.retain(|stop| *stop != PlanStop { kind, order });
+        }
+    }
+
+    /// Replaces what is left of an order's stops by the way back.
+    pub(super) fn plan_return(&mut self, rider: RiderId, order: OrderId) {
+        if let Some(live) = self.riders.get_mut(&rider) {
+            live.plan.retain(|stop| stop.order != order);
+            live.plan.push(PlanStop { kind: StopKind::Return, order });
+        }
+    }
+
+    /// A step of an order that has ended: its first answer again, or how the order ended.
+    fn answer_ended(&mut self, rider: RiderId, report: &StepReport, reply: ReplyTo) {
+        let Some(ended) = self.ended_orders.get(&report.order).copied() else {
+            return self.refuse(reply, Refusal::UnknownOrder);
+        };
+        let result = if ended.rider != Some(rider) {
+            Err(Refusal::NotYourOrder)
+        } else if ended.status.as_str() == report.step.as_str() {
+            Ok(Outcome::Order { order: report.order, status: ended.status, version: ended.version })
+        } else {
+            Err(Refusal::OrderEnded(ended.status))
+        };
+        self.reply(reply, result);
+    }
+}

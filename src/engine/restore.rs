@@ -1,0 +1,121 @@
+//! A city that starts knows what the store knows: queue, offers in flight, work in hand and duty.
+
+use crate::domain::{
+    self,
+    duty::Duty,
+    ids::TransitionId,
+    order::{OfferState, OrderSpec, OrderStatus},
+    rider::RiderProfile,
+    time::Timestamp,
+};
+
+use super::{
+    city::City,
+    effect::{Effect, OfferRecord, OrderState, Write},
+    matching::Brain,
+    snapshot::stops_left,
+    state::{LiveRider, Pending, Then},
+};
+
+/// What the store knows of a city when its engine starts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CityImage {
+    /// Every order that has not ended.
+    pub orders: Vec<(OrderSpec, OrderState)>,
+    /// Every open offer.
+    pub offers: Vec<OfferRecord>,
+    /// Every rider who is on duty or on a break here, or has an order of this city in hand.
+    pub riders: Vec<StoredRider>,
+}
+
+/// A rider as stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredRider {
+    /// Who.
+    pub profile: RiderProfile,
+    /// The committed duty.
+    pub duty: Duty,
+}
+
+impl City {
+    /// An engine for a city, with what the store knows of it. `seed` feeds the ids it makes and nothing else.
+    /// The effects are to be carried out like those of any command.
+    ///
+    /// A restored rider has no socket and no fix, and so is offered nothing before reconnecting and pinging; silence
+    /// counts from `now`, because the pause was the engine's own.
+    #[must_use]
+    pub fn restore(settings: domain::city::City, seed: u64, now: Timestamp, image: CityImage) -> (Self, Vec<Effect>) {
+        let mut city = Self::new(settings, seed, Brain::default());
+        for stored in image.riders {
+            city.riders.insert(stored.profile.id, restored_rider(stored.profile, stored.duty, now));
+        }
+        for (spec, state) in image.orders {
+            city.restore_order(now, spec, state);
+        }
+        for offer in image.offers {
+            city.restore_offer(now, offer);
+        }
+        // A waiting order whose offer was not found open waits for a new one.
+        for live in city.orders.values_mut() {
+            if live.state.status == OrderStatus::Offered && live.offer.is_none() {
+                live.state.status = OrderStatus::Queued;
+            }
+        }
+        let effects = std::mem::take(&mut city.out);
+        (city, effects)
+    }
+
+    fn restore_order(&mut self, now: Timestamp, spec: OrderSpec, state: OrderState) {
+        let order = spec.id;
+        let live = self.live_order(spec, state);
+        let (status, rider) = (live.state.status, live.state.rider);
+        self.orders.insert(order, live);
+        if !status.has_rider() {
+            return self.enter_line(order);
+        }
+        self.touch_order(order);
+        let Some(rider) = rider else { return };
+        let profile = self.unknown_profile(rider);
+        let live = self.riders.entry(rider).or_insert_with(|| restored_rider(profile, Duty::Off, now));
+        live.orders.push(order);
+        live.plan.extend(stops_left(status, order));
+    }
+
+    fn restore_offer(&mut self, now: Timestamp, mut record: OfferRecord) {
+        let order = record.orders.first().copied();
+        let fits = order
+            .and_then(|order| self.orders.get(&order))
+            .is_some_and(|live| live.state.status == OrderStatus::Offered && live.offer.is_none())
+            && self.riders.get(&record.rider).is_some_and(|live| live.offer.is_none());
+        let (true, Some(order)) = (fits, order) else {
+            record.state = OfferState::Withdrawn;
+            record.reason = Some("restart".to_owned());
+            record.closed_at = Some(now);
+            let transition = TransitionId(self.ids.next(now));
+            self.pending.insert(transition, Pending { change: None, then: Then::Noted });
+            return self.out.push(Effect::Persist(Box::new(Write::Offer { transition, offer: record })));
+        };
+        if let Some(live) = self.orders.get_mut(&order) {
+            live.offer = Some(record.id);
+        }
+        if let Some(live) = self.riders.get_mut(&record.rider) {
+            live.offer = Some(record.id);
+        }
+        self.offers.insert(record.id, record);
+    }
+}
+
+fn restored_rider(profile: RiderProfile, duty: Duty, now: Timestamp) -> LiveRider {
+    LiveRider {
+        profile,
+        session: None,
+        duty,
+        next_duty: None,
+        fix: None,
+        heard_at: now,
+        offer: None,
+        orders: Vec::new(),
+        plan: Vec::new(),
+        silence_told: false,
+    }
+}

@@ -1,0 +1,237 @@
+//! Riders come, go, report where they are and say whether they want work.
+
+use crate::domain::{
+    duty::{Duty, DutyReason},
+    ids::{ReplyTo, RiderId, SessionId, TransitionId},
+    order::OfferState,
+    rider::RiderProfile,
+    time::Timestamp,
+};
+
+use super::{
+    city::City,
+    command::{Fix, Outcome, Refusal, RiderSync},
+    effect::{DutyWrite, Effect, Notice, Write},
+    state::{LiveFix, LiveRider, Pending, Then},
+};
+
+impl City {
+    pub(super) fn connect(&mut self, now: Timestamp, profile: RiderProfile, session: SessionId, reply: ReplyTo) {
+        let rider = profile.id;
+        if let Some(older) = self.riders.get(&rider).and_then(|live| live.session) {
+            if older > session {
+                return self.refuse(reply, Refusal::Superseded);
+            }
+            if older != session {
+                self.notify(rider, Notice::TakenOver);
+            }
+        } else if !self.riders.contains_key(&rider)
+            && self.riders.len() >= usize::try_from(self.settings.policy.max_live_riders).unwrap_or(usize::MAX)
+        {
+            return self.refuse(reply, Refusal::CityFull("riders"));
+        }
+        let live = self.riders.entry(rider).or_insert_with(|| LiveRider {
+            profile: profile.clone(),
+            session: None,
+            duty: Duty::Off,
+            next_duty: None,
+            fix: None,
+            heard_at: now,
+            offer: None,
+            orders: Vec::new(),
+            plan: Vec::new(),
+            silence_told: false,
+        });
+        live.session = Some(session);
+        live.heard_at = now;
+        live.silence_told = false;
+        self.touched.gone.remove(&rider);
+        self.update_profile(now, profile);
+        if let Some(sync) = self.sync(now, rider) {
+            self.reply(reply, Ok(Outcome::Connected(Box::new(sync))));
+        }
+    }
+
+    /// Everything that a device needs to resume.
+    fn sync(&self, now: Timestamp, rider: RiderId) -> Option<RiderSync> {
+        let live = self.riders.get(&rider)?;
+        Some(RiderSync {
+            duty: live.duty,
+            next_duty: live.next_duty,
+            jobs: live.orders.iter().filter_map(|order| self.job_view(*order)).collect(),
+            // An offer that is still on its way to the journal must not be seen yet.
+            open_offer: live
+                .offer
+                .filter(|offer| !self.is_uncommitted(*offer))
+                .and_then(|offer| self.offer_view(now, offer)),
+            ping_interval_ms: u64::from(self.settings.policy.ping_interval_s) * 1_000,
+        })
+    }
+
+    pub(super) fn disconnect(&mut self, rider: RiderId, session: SessionId) {
+        let Some(live) = self.riders.get_mut(&rider) else { return };
+        if live.session != Some(session) {
+            return;
+        }
+        live.session = None;
+        // Away, but still here: an open offer and the work in hand wait for the reconnect.
+        self.index.remove(rider);
+        self.touch_rider(rider);
+        self.forget_if_gone(rider);
+    }
+
+    /// A rider who is off duty, away and without work needs no memory here.
+    fn forget_if_gone(&mut self, rider: RiderId) {
+        let gone = self.riders.get(&rider).is_some_and(|live| {
+            live.session.is_none()
+                && matches!(live.duty, Duty::Off | Duty::AutoOff)
+                && live.orders.is_empty()
+                && live.offer.is_none()
+        });
+        if gone && !self.duty_unsaved.contains_key(&rider) {
+            self.riders.remove(&rider);
+            self.index.remove(rider);
+            self.touched.riders.remove(&rider);
+            self.touched.gone.insert(rider);
+        }
+    }
+
+    /// Whether a session speaks for a rider; everything it says counts as a sign of life.
+    pub(super) fn hear(&mut self, now: Timestamp, rider: RiderId, session: SessionId) -> bool {
+        match self.riders.get_mut(&rider) {
+            Some(live) if live.session == Some(session) => {
+                live.heard_at = now;
+                live.silence_told = false;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn fix(&mut self, now: Timestamp, fix: Fix) {
+        if !self.hear(now, fix.rider, fix.session) {
+            return;
+        }
+        let Some(live) = self.riders.get_mut(&fix.rider) else { return };
+        // The lane has taken late points out; this keeps two lanes of one rider in order too.
+        if live.fix.is_some_and(|last| last.recorded_at > fix.recorded_at) {
+            return;
+        }
+        live.fix = Some(LiveFix { position: fix.position, recorded_at: fix.recorded_at, received_at: now });
+        self.reindex(now, fix.rider);
+    }
+
+    pub(super) fn update_profile(&mut self, now: Timestamp, profile: RiderProfile) {
+        let rider = profile.id;
+        let Some(live) = self.riders.get_mut(&rider) else { return };
+        live.profile = profile;
+        let barred = !live.profile.may_work() && matches!(live.duty, Duty::On | Duty::Break);
+        if barred && live.orders.is_empty() {
+            self.withdraw_offer_of(now, rider, "not_allowed");
+            self.set_duty(now, rider, Duty::Off, DutyReason::NotAllowed, None);
+        } else if barred {
+            // The goods in hand must arrive first.
+            live.next_duty = Some(Duty::Off);
+        }
+        self.reindex(now, rider);
+    }
+
+    pub(super) fn ask_duty(&mut self, now: Timestamp, rider: RiderId, session: SessionId, duty: Duty, reply: ReplyTo) {
+        if !self.hear(now, rider, session) {
+            return self.refuse(reply, Refusal::Superseded);
+        }
+        if duty == Duty::AutoOff {
+            return self.refuse(reply, Refusal::BadDuty);
+        }
+        let accepting = self.is_accepting(rider);
+        let Some(live) = self.riders.get_mut(&rider) else { return };
+        if duty == Duty::On && !live.profile.may_work() {
+            return self.refuse(reply, Refusal::NotAllowed);
+        }
+        if duty != Duty::On && (!live.orders.is_empty() || accepting) {
+            live.next_duty = Some(duty);
+            let outcome = Outcome::Duty { duty: live.duty, next: live.next_duty };
+            self.reply(reply, Ok(outcome));
+            return self.reindex(now, rider);
+        }
+        live.next_duty = None;
+        if live.duty == duty {
+            self.reply(reply, Ok(Outcome::Duty { duty, next: None }));
+            return self.reindex(now, rider);
+        }
+        if duty != Duty::On {
+            self.withdraw_offer_of(now, rider, "off_duty");
+        }
+        self.set_duty(now, rider, duty, DutyReason::Rider, Some(reply));
+    }
+
+    /// Takes back the open offer of a rider, unless its answer is already with the journal.
+    fn withdraw_offer_of(&mut self, now: Timestamp, rider: RiderId, why: &'static str) {
+        let Some(offer) = self.riders.get(&rider).and_then(|live| live.offer) else { return };
+        // An offer on its way to the journal is taken back when the commit arrives and finds the rider unwilling.
+        self.close_offer(now, offer, OfferState::Withdrawn, None, why, None);
+    }
+
+    /// Sets a duty at once and stores it; the device is told after the commit.
+    pub(super) fn set_duty(
+        &mut self,
+        now: Timestamp,
+        rider: RiderId,
+        duty: Duty,
+        reason: DutyReason,
+        reply: Option<ReplyTo>,
+    ) {
+        let transition = TransitionId(self.ids.next(now));
+        let Some(live) = self.riders.get_mut(&rider) else { return };
+        let before = std::mem::replace(&mut live.duty, duty);
+        live.next_duty = None;
+        live.heard_at = now;
+        self.duty_unsaved.remove(&rider);
+        self.pending
+            .insert(transition, Pending { change: None, then: Then::Duty { rider, before, duty, reason, reply } });
+        let city = self.settings.code.clone();
+        let write = DutyWrite { transition, rider, city, duty, reason, at: now };
+        self.out.push(Effect::Persist(Box::new(Write::Duty(write))));
+        self.reindex(now, rider);
+    }
+
+    pub(super) fn duty_stored(&mut self, rider: RiderId, duty: Duty, reason: DutyReason, reply: Option<ReplyTo>) {
+        match reply {
+            Some(reply) => {
+                let next = self.riders.get(&rider).and_then(|live| live.next_duty);
+                self.reply(reply, Ok(Outcome::Duty { duty, next }));
+            }
+            None => self.notify(rider, Notice::DutyChanged { duty, reason }),
+        }
+        self.forget_if_gone(rider);
+    }
+
+    /// The journal could not take a duty: what the rider asked for is undone, what the engine decided is tried again.
+    pub(super) fn duty_refused(
+        &mut self,
+        now: Timestamp,
+        (rider, before, duty, reason): (RiderId, Duty, Duty, DutyReason),
+        reply: Option<(ReplyTo, Refusal)>,
+    ) {
+        let unchanged = self.riders.get(&rider).is_some_and(|live| live.duty == duty);
+        if let Some((reply, refusal)) = reply {
+            if let Some(live) = self.riders.get_mut(&rider).filter(|_| unchanged) {
+                live.duty = before;
+            }
+            self.refuse(reply, refusal);
+        } else if unchanged {
+            self.duty_unsaved.insert(rider, reason);
+        }
+        self.reindex(now, rider);
+    }
+
+    /// The rider has finished the work in hand: what was asked for meanwhile takes effect.
+    pub(super) fn work_finished(&mut self, now: Timestamp, rider: RiderId) {
+        let next = self.riders.get(&rider).filter(|live| live.orders.is_empty()).and_then(|live| live.next_duty);
+        if let Some(duty) = next {
+            self.set_duty(now, rider, duty, DutyReason::Finished, None);
+        }
+        self.reindex(now, rider);
+        self.forget_if_gone(rider);
+    }
+}

@@ -1,0 +1,151 @@
+//! The live records of a city: plain data, no rules.
+
+use std::collections::BTreeMap;
+
+use crate::domain::{
+    duty::{Duty, DutyReason},
+    ids::{JobId, OfferId, OrderId, ReplyTo, RiderId, SessionId},
+    order::{Custody, OrderSpec, OrderStatus, Place, Step},
+    position::Position,
+    rider::RiderProfile,
+    time::Timestamp,
+};
+
+use super::{
+    command::Command,
+    effect::{OfferRecord, OrderState},
+    view::{StopKind, WaitReason},
+};
+
+/// A rider who is live here.
+#[derive(Clone, Debug)]
+pub(super) struct LiveRider {
+    pub profile: RiderProfile,
+    /// The socket, while one is open.
+    pub session: Option<SessionId>,
+    pub duty: Duty,
+    /// What the rider asked for and gets once the work in hand is finished.
+    pub next_duty: Option<Duty>,
+    /// The live dot.
+    pub fix: Option<LiveFix>,
+    /// When anything was last heard.
+    pub heard_at: Timestamp,
+    /// The open offer; one at most.
+    pub offer: Option<OfferId>,
+    /// Orders in hand, in the order in which they were taken.
+    pub orders: Vec<OrderId>,
+    /// The stops still to be made.
+    pub plan: Vec<PlanStop>,
+    /// Operators were told that this carrier is silent.
+    pub silence_told: bool,
+}
+
+/// The live dot.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LiveFix {
+    pub position: Position,
+    pub recorded_at: Timestamp,
+    pub received_at: Timestamp,
+}
+
+/// A stop of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PlanStop {
+    pub kind: StopKind,
+    pub order: OrderId,
+}
+
+/// An order that has not ended.
+#[derive(Clone, Debug)]
+pub(super) struct LiveOrder {
+    pub spec: OrderSpec,
+    /// As committed; only `due_at` and `round` run ahead, and are stored with the next transition.
+    pub state: OrderState,
+    /// Whether a write of this order is with the journal. One at a time.
+    pub pending: bool,
+    /// The open offer.
+    pub offer: Option<OfferId>,
+    /// Riders who are not to be asked before a time.
+    pub refusals: BTreeMap<RiderId, Timestamp>,
+    /// Why it waits.
+    pub wait: WaitReason,
+    /// Since when everybody in reach has refused.
+    pub exhausted_since: Option<Timestamp>,
+    /// Milliseconds between the earliest possible delivery and the promise.
+    pub slack_ms: i64,
+}
+
+impl LiveOrder {
+    /// The id of its job: a job of one order carries the order's id, so it is the same after a restart.
+    pub const fn job(&self) -> JobId {
+        JobId(self.spec.id.0)
+    }
+
+    /// Where the goods are to be fetched: at the store, or where a rider broke down.
+    pub fn pickup(&self) -> Place {
+        match self.state.custody {
+            Custody::Handover { at, .. } => Place { position: at, hint: Some("handover".to_owned()) },
+            _ => self.spec.pickup.clone(),
+        }
+    }
+
+    /// The position of [`Self::pickup`].
+    pub const fn pickup_position(&self) -> Position {
+        match self.state.custody {
+            Custody::Handover { at, .. } => at,
+            _ => self.spec.pickup.position,
+        }
+    }
+}
+
+/// What happens once the journal has answered a write.
+#[derive(Clone, Debug)]
+pub(super) struct Pending {
+    /// The order and its state after the commit.
+    pub change: Option<(OrderId, Box<OrderState>)>,
+    pub then: Then,
+}
+
+/// The second half of a transition.
+#[derive(Clone, Debug)]
+pub(super) enum Then {
+    /// A new order joins the city.
+    Placed { order: Box<LiveOrder>, reply: ReplyTo },
+    /// A scheduled order's time has come.
+    Queued,
+    /// The device may see the offer.
+    Offered { offer: OfferId },
+    /// The rider has the order.
+    Accepted { offer: OfferId, reply: ReplyTo },
+    /// The offer is over.
+    OfferOver { record: Box<OfferRecord>, why: &'static str, reply: Option<ReplyTo> },
+    /// A step was taken.
+    Progressed { rider: RiderId, step: Step, reply: ReplyTo },
+    /// The order is called off, or on its way back.
+    Cancelled { withdrawn: Option<OfferId>, reply: ReplyTo },
+    /// The goods are ready at another time.
+    ReadyChanged { reply: ReplyTo },
+    /// No rider was found.
+    Expired,
+    /// The duty is stored.
+    Duty { rider: RiderId, before: Duty, duty: Duty, reason: DutyReason, reply: Option<ReplyTo> },
+    /// Nothing follows.
+    Noted,
+}
+
+/// What is remembered of an order for a while after its end, so that a repeated report gets its answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EndedOrder {
+    pub status: OrderStatus,
+    pub version: i32,
+    pub rider: Option<RiderId>,
+}
+
+/// What is remembered of an offer for a while after its end.
+#[derive(Clone, Debug)]
+pub(super) struct ClosedOffer {
+    pub record: OfferRecord,
+}
+
+/// A command that waits until the journal has answered for its order.
+pub(super) type Deferred = std::collections::VecDeque<Command>;

@@ -1,0 +1,6 @@
+//! The pure engine, driven without any IO: scenarios one by one, and whole invented days by seed.
+#![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
+
+mod harness;
+mod scenarios;
+mod simulation;
