@@ -13,4 +13,5 @@ pub mod http;
 pub mod metrics;
 pub mod store;
 pub mod supervisor;
+pub mod watch;
 pub mod wire;

@@ -19,7 +19,7 @@ pub use outbox::{OperatorOutbox, Show, Watched};
 
 use super::{
     city::CityHandle,
-    socket::{FrameGuard, negotiate},
+    socket::{FrameGuard, refusal},
 };
 use crate::{metrics::Metrics, wire::operator::SUBPROTOCOL_OPERATOR_JSON};
 use session::OperatorSession;
@@ -96,7 +96,7 @@ pub fn upgrade(
     city: CityHandle,
     deps: &OperatorSocketDeps,
 ) -> Result<HttpResponse, actix_web::Error> {
-    if let Err(refused) = negotiate(req, SUBPROTOCOL_OPERATOR_JSON) {
+    if let Some(refused) = refusal(req, SUBPROTOCOL_OPERATOR_JSON) {
         return Ok(refused);
     }
     let max = deps.0.options.max_incoming_bytes;

@@ -30,7 +30,7 @@ pub use outbox::{CutOff, Deliver, RiderOutbox};
 use super::{
     location_log::LocationLogHandle,
     router::Router,
-    socket::{FrameGuard, negotiate},
+    socket::{FrameGuard, refusal},
 };
 use crate::{clock::Clock, domain::ids::RiderId, domain::ids::SessionId, metrics::Metrics, store::Db};
 use codec::Encoding;
@@ -102,7 +102,7 @@ pub fn upgrade(
     deps: &RiderSocketDeps,
 ) -> Result<HttpResponse, actix_web::Error> {
     let encoding = Encoding::Json;
-    if let Err(refused) = negotiate(req, encoding.subprotocol()) {
+    if let Some(refused) = refusal(req, encoding.subprotocol()) {
         return Ok(refused);
     }
     let max = deps.0.options.max_frame_bytes;

@@ -348,3 +348,7 @@ impl Protocol {
         self.track.as_ref().is_some_and(|track| !track.is_lost() && self.acked.1 < track.received_to())
     }
 }
+
+#[cfg(test)]
+#[path = "protocol_tests.rs"]
+mod tests;

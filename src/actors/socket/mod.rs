@@ -16,15 +16,14 @@ pub use guard::{FrameGuard, OVERSIZED};
 
 use crate::wire::problem::Problem;
 
-/// Whether a request may become a socket that speaks `subprotocol`: a client that names subprotocols must name this
-/// one; a client that names none gets it.
-///
-/// # Errors
-/// The answer to give: 426 `websocket_expected` or 400 `unsupported_subprotocol`, as problem+json.
-pub fn negotiate(req: &HttpRequest, subprotocol: &str) -> Result<(), HttpResponse> {
+/// The answer to a request that cannot become a socket that speaks `subprotocol`: 426 `websocket_expected` or 400
+/// `unsupported_subprotocol`, as problem+json. A client that names subprotocols must name this one; a client that names
+/// none gets it.
+#[must_use]
+pub fn refusal(req: &HttpRequest, subprotocol: &str) -> Option<HttpResponse> {
     let upgrade = req.headers().get(header::UPGRADE).and_then(|value| value.to_str().ok());
     if !upgrade.is_some_and(|value| value.to_ascii_lowercase().contains("websocket")) {
-        return Err(problem(
+        return Some(problem(
             StatusCode::UPGRADE_REQUIRED,
             "websocket_expected",
             "This address takes websocket connections only",
@@ -39,14 +38,14 @@ pub fn negotiate(req: &HttpRequest, subprotocol: &str) -> Result<(), HttpRespons
         .map(str::trim)
         .peekable();
     if offered.peek().is_some() && !offered.any(|name| name == subprotocol) {
-        return Err(problem(
+        return Some(problem(
             StatusCode::BAD_REQUEST,
             "unsupported_subprotocol",
             "None of the offered subprotocols is spoken here",
             Some(format!("supported: {subprotocol}")),
         ));
     }
-    Ok(())
+    None
 }
 
 /// A refusal before the upgrade.
@@ -89,11 +88,11 @@ mod tests {
             }
             request.to_http_request()
         };
-        assert!(negotiate(&request(None), "a.v1").is_ok());
-        assert!(negotiate(&request(Some("b.v2, a.v1")), "a.v1").is_ok());
-        let refused = negotiate(&request(Some("b.v2")), "a.v1").unwrap_err();
+        assert!(refusal(&request(None), "a.v1").is_none());
+        assert!(refusal(&request(Some("b.v2, a.v1")), "a.v1").is_none());
+        let refused = refusal(&request(Some("b.v2")), "a.v1").unwrap();
         assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
-        let plain = negotiate(&TestRequest::default().to_http_request(), "a.v1").unwrap_err();
+        let plain = refusal(&TestRequest::default().to_http_request(), "a.v1").unwrap();
         assert_eq!(plain.status(), StatusCode::UPGRADE_REQUIRED);
     }
 }
