@@ -13,11 +13,14 @@ use tokio::sync::watch;
 
 use crate::{
     actors::{
+        city::{self, CityDeps},
+        janitor::Janitor,
         location_log::{self, LocationLogHandle},
         mirror::Mirror,
         operator_session::OperatorSocketDeps,
+        order_journal::JournalHandle,
         rider_session::RiderSocketDeps,
-        router::Router,
+        router::{Launcher, LauncherDeps, Router},
     },
     cache::{Cache, CacheError},
     clock::Clock,
@@ -25,9 +28,8 @@ use crate::{
     http::{self, Deps, auth::Tokens, connection::on_connect},
     metrics::Metrics,
     store::{
-        Db, StoreError,
+        Db, StoreError, cities,
         migrate::{self, PoolOptions},
-        partitions,
     },
 };
 
@@ -61,7 +63,7 @@ pub struct App {
     stopping: watch::Sender<bool>,
     db: Db,
     log: LocationLogHandle,
-    router: Router,
+    launcher: Launcher,
     metrics: Metrics,
     limit: Duration,
 }
@@ -108,21 +110,42 @@ impl App {
 
         let db = connect(config).await?;
         migrate::migrate(&db).await?;
-        partitions::ensure_months(&db, clock.now()).await?;
         let cache = match &config.redis.url {
             Some(url) => Cache::redis(url.expose())?,
             None => Cache::in_process(),
         };
 
+        let journal = JournalHandle::start(db.clone(), config.order_journal.clone(), &metrics);
         let mirror = Mirror::start(cache.clone(), config.mirror.clone(), &metrics);
         let log = location_log::start(db.clone(), &metrics, config.location_log.clone());
-        let router = Router::default();
-        let _ = mirror;
+        let address = listener.local_addr()?;
+        let launcher = Launcher::launch(
+            LauncherDeps {
+                db: db.clone(),
+                city: CityDeps {
+                    clock: clock.clone(),
+                    journal,
+                    mirror,
+                    figures: city::Figures::new(&metrics),
+                    options: config.city.clone(),
+                },
+                options: config.router.clone(),
+                holder: format!("process {} at {address}", std::process::id()),
+            },
+            cities::list(&db).await?,
+        )
+        .await?;
+        Janitor::start(db.clone(), clock.clone());
 
+        let router = launcher.router().clone();
+        let apply = launcher.clone();
         let deps = Deps {
             db: db.clone(),
             router: router.clone(),
-            apply_city: Arc::new(|_| Box::pin(async { Ok(()) })),
+            apply_city: Arc::new(move |city| {
+                let launcher = apply.clone();
+                Box::pin(async move { Ok(launcher.apply_city(city).await?) })
+            }),
             cache,
             clock: clock.clone(),
             metrics: metrics.clone(),
@@ -131,7 +154,7 @@ impl App {
             sealer,
             rider_sockets: RiderSocketDeps::new(
                 db.clone(),
-                router.clone(),
+                router,
                 clock.clone(),
                 log.clone(),
                 &metrics,
@@ -145,11 +168,12 @@ impl App {
         let server = HttpServer::new(move || http::app(deps.clone()))
             .on_connect(on_connect(config.connection.clone()))
             .workers(threads(config.server.workers))
-            .shutdown_timeout(1)
+            // What a session that does not hear its goodbye may take of the time for the end.
+            .shutdown_timeout((limit.as_secs() / 4).max(1))
             .disable_signals()
             .listen(listener)?
             .run();
-        Ok(Self { address, server, stopping, db, log, router, metrics, limit: config.server.shutdown_limit() })
+        Ok(Self { address, server, stopping, db, log, launcher, metrics, limit })
     }
 
     /// Where it listens.
@@ -166,8 +190,8 @@ impl App {
 
     /// Its cities.
     #[must_use]
-    pub const fn router(&self) -> &Router {
-        &self.router
+    pub fn router(&self) -> &Router {
+        self.launcher.router()
     }
 
     /// Serves until `stop` completes, then ends every part in order: no new connections, sessions say goodbye, cities
@@ -191,6 +215,9 @@ impl App {
             self.stopping.send_replace(true);
             // Waits for the sessions, whose last requests the cities still answer.
             handle.stop(true).await;
+            if !self.launcher.stop(limit).await {
+                tracing::error!("changes of orders that nobody was told of could not be stored before the end");
+            }
             if !self.log.flush(limit).await {
                 tracing::error!("points of riders could not be stored before the end");
             }

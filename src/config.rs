@@ -14,7 +14,7 @@ use config::{Environment as EnvironmentSource, File, FileFormat};
 use serde::Deserialize;
 
 use crate::{
-    actors::{location_log, mirror::MirrorOptions, operator_session, rider_session},
+    actors::{city, location_log, mirror::MirrorOptions, operator_session, order_journal, rider_session, router},
     http::{self, auth::MIN_SECRET_BYTES, connection},
     store::contacts::Sealer,
 };
@@ -42,6 +42,12 @@ pub struct Config {
     pub connection: connection::Options,
     /// The REST interface.
     pub http: http::Options,
+    /// The city actors.
+    pub city: city::Options,
+    /// What starts the cities and keeps them up.
+    pub router: router::Options,
+    /// The way of orders' transitions into the database.
+    pub order_journal: order_journal::Options,
     /// The sockets of riders' devices.
     pub rider_session: rider_session::Options,
     /// The sockets of operators.
@@ -74,15 +80,13 @@ pub struct ServerOptions {
     pub listen: SocketAddr,
     /// HTTP worker threads; 0 means one per core.
     pub workers: usize,
-    /// Threads that the cities share; 0 means one per core.
-    pub city_threads: usize,
     /// The longest an orderly end may take, seconds.
     pub shutdown_s: u64,
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), workers: 0, city_threads: 0, shutdown_s: 20 }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), workers: 0, shutdown_s: 20 }
     }
 }
 

@@ -13,7 +13,10 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, ConfigError, Environment, LogFormat};
+use crate::{
+    config::{Config, ConfigError, Environment, LogFormat},
+    watch::{self, WatchArgs},
+};
 
 /// Wrong usage or configuration; clap uses the same.
 const USAGE: u8 = 2;
@@ -41,6 +44,8 @@ enum Command {
     Serve,
     /// Start a private PostgreSQL and Redis, the engine, and a simulated fleet in two cities
     Demo(demo::DemoArgs),
+    /// Watch a city in the terminal: its queue, oldest due first, and its riders
+    Watch(WatchArgs),
     /// Bring the schema of DATABASE_URL up to date
     Migrate,
     /// Print a bearer token signed with DISPATCH_JWT_SECRET
@@ -69,11 +74,16 @@ pub fn main() -> ExitCode {
     let done = match args.command {
         Command::Serve => serve::run(&config).map(|()| ExitCode::SUCCESS),
         Command::Demo(demo) => demo::run(demo, config, &environment),
+        Command::Watch(args) => watch(args).map(|()| ExitCode::SUCCESS),
         Command::Migrate => small::migrate(&config).map(|()| ExitCode::SUCCESS),
         Command::Token(token) => small::token(&token, &config).map(|()| ExitCode::SUCCESS),
         Command::CheckConfig => small::check_config(&config).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| report(&error))
+}
+
+fn watch(args: WatchArgs) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?.block_on(watch::run(args))
 }
 
 /// Tells the person at the terminal what went wrong, with its causes.

@@ -51,7 +51,7 @@ pub async fn spawn_app_with(database: TestDatabase, clock: Clock, change: impl F
     config.database.url = Some(Secret::new(database.url.clone()));
     config.database.connections = 5;
     config.server.workers = 1;
-    config.server.city_threads = 1;
+    config.router.threads = 1;
     config.auth.jwt_secret = Some(Secret::new(SECRET.into()));
     config.contacts.key = Some(Secret::new("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into()));
     change(&mut config);
