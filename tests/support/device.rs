@@ -1,7 +1,5 @@
 //! A websocket client: a rider's device or an operator's page.
 
-use std::fmt::Debug;
-
 use dispatch_engine::wire::{
     LatLon,
     operator::SUBPROTOCOL_OPERATOR_JSON,
@@ -21,7 +19,11 @@ use super::{SOON, TestApp, token};
 type Stream = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// An open socket.
-pub struct Socket(pub Stream);
+pub struct Socket {
+    stream: Stream,
+    /// Frames that nobody waited for when they came.
+    passed: Vec<String>,
+}
 
 impl Socket {
     /// Opens one.
@@ -30,40 +32,45 @@ impl Socket {
         let headers = request.headers_mut();
         headers.insert(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol.parse().unwrap());
-        Ok(Self(connect_async(request).await?.0))
+        Ok(Self { stream: connect_async(request).await?.0, passed: Vec::new() })
     }
 
     /// Sends a text frame.
     pub async fn send_text(&mut self, text: impl Into<String>) {
-        self.0.send(Message::text(text.into())).await.unwrap();
+        self.stream.send(Message::text(text.into())).await.unwrap();
     }
 
-    /// The next frame; `None` when the server closed the connection.
-    pub async fn next<T: DeserializeOwned>(&mut self) -> Option<T> {
+    /// The next text; `None` when the server closed the connection.
+    async fn next(&mut self) -> Option<String> {
         loop {
-            match timeout(SOON, self.0.next()).await.expect("a frame in time") {
-                Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).expect("a known frame")),
+            match self.stream.next().await {
+                Some(Ok(Message::Text(text))) => return Some(text.to_string()),
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
                 Some(Ok(_)) => {}
             }
         }
     }
 
-    /// The first frame that `pick` takes; the others are passed over.
-    pub async fn wait_for<T: DeserializeOwned + Debug, R>(&mut self, mut pick: impl FnMut(&T) -> Option<R>) -> R {
-        let mut passed = Vec::new();
+    /// The first frame that `pick` takes, of those that came already and those that come; the others are kept.
+    pub async fn wait_for<T: DeserializeOwned, R>(&mut self, mut pick: impl FnMut(&T) -> Option<R>) -> R {
+        let mut look = |text: &str| pick(&serde_json::from_str(text).expect("a known frame"));
+        let early = self.passed.iter().enumerate().find_map(|(index, text)| Some((index, look(text)?)));
+        if let Some((index, found)) = early {
+            self.passed.remove(index);
+            return found;
+        }
         let found = timeout(SOON, async {
-            while let Some(frame) = self.next::<T>().await {
-                if let Some(found) = pick(&frame) {
+            while let Some(text) = self.next().await {
+                if let Some(found) = look(&text) {
                     return Some(found);
                 }
-                passed.push(frame);
+                self.passed.push(text);
             }
             None
         });
         match found.await {
             Ok(Some(found)) => found,
-            _ => panic!("the expected frame did not come; these did: {passed:#?}"),
+            other => panic!("{}: {:#?}", if other.is_ok() { "closed" } else { "it did not come" }, self.passed),
         }
     }
 }
@@ -148,12 +155,13 @@ impl Device {
     /// Waits for an offer, shows it and takes it; returns it once the job is this rider's.
     pub async fn take_offer(&mut self) -> Offer {
         let offer = self.wait_for(|down| match down {
-            Down::Offer(offer) => Some(offer.clone()),
+            Down::Offer(offer) if offer.re.is_none() => Some(offer.clone()),
             _ => None,
         });
         let offer = offer.await;
         let id = self.request();
-        self.send(&Up::OfferSeen { id, offer: offer.offer }).await;
+        self.send(&Up::OfferSeen { id: id.clone(), offer: offer.offer }).await;
+        self.wait_for(|down| matches!(down, Down::Offer(Offer { re: Some(re), .. }) if *re == id).then_some(())).await;
         let id = self.request();
         self.send(&Up::OfferAccept { id: id.clone(), offer: offer.offer }).await;
         self.wait_for(|down| matches!(down, Down::Assigned { re: Some(re), .. } if *re == id).then_some(())).await;
