@@ -164,7 +164,7 @@ impl App {
             operator_sockets: OperatorSocketDeps::new(clock.speed(), &metrics, config.operator_session.clone(), stop),
             options: config.http.clone(),
         };
-        let address = listener.local_addr()?;
+        let limit = config.server.shutdown_limit();
         let server = HttpServer::new(move || http::app(deps.clone()))
             .on_connect(on_connect(config.connection.clone()))
             .workers(threads(config.server.workers))
