@@ -257,7 +257,6 @@ impl Handler<Deliver> for Inbox {
 }
 
 /// Keeps what an operator is shown.
-#[derive(Default)]
 struct Screen(Arc<Mutex<Vec<Watched>>>);
 
 impl Actor for Screen {
@@ -381,8 +380,7 @@ async fn a_city_that_another_process_took_over_says_so_and_stays_away(_: PgPoolO
         let bed = Bed::new(db, CityStatus::Live, order_journal::Options::default()).await;
         let device = bed.rider(at(18.521, 73.851)).await;
         epochs::claim(&bed.db, &bed.code, "another", bed.clock.now()).await.unwrap();
-        let refused = bed.place().await.unwrap_err();
-        assert_eq!(refused, CityCallError::Refused(Refusal::Fenced));
+        assert_eq!(bed.place().await, Err(CityCallError::Refused(Refusal::Fenced)));
         bed.told(&device, |notice| (*notice == Notice::CityMoved).then_some(())).await;
         until(|| (bed.slot() == "fenced").then_some(())).await;
         let again = bed.launcher.apply_city(pune(CityStatus::Live)).await;

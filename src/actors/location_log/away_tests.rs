@@ -42,7 +42,7 @@ async fn until(what: &str, done: impl Fn() -> bool) {
 #[actix_web::test]
 async fn points_wait_while_the_database_is_away() {
     let Some(direct) = crate::store::checked_against().await else { return };
-    let real: PgConnectOptions = option_env!("DATABASE_URL").unwrap().parse().unwrap();
+    let real = PgConnectOptions::clone(&direct.connect_options());
     let target = format!("{}:{}", real.get_host(), real.get_port());
     // The port is taken and nobody listens on it.
     let listener = tokio::net::TcpSocket::new_v4().unwrap();

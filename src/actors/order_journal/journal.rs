@@ -11,7 +11,7 @@ use tokio::{
     runtime::Handle,
     sync::oneshot,
     task::JoinError,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{JournalHandle, Options, figures::Figures, retry};
@@ -143,10 +143,13 @@ impl OrderJournal {
 async fn store(db: Db, batch: Arc<[JournalEntry]>, options: Options, figures: Figures) -> Vec<Answer> {
     let started = Instant::now();
     figures.batch.observe(f64::from(u32::try_from(batch.len()).unwrap_or(u32::MAX)));
+    let limit = Duration::from_millis(options.attempt_ms.max(1));
     let mut failed = 0_u32;
     loop {
-        match journal::commit(&db, &batch).await {
-            Ok(answers) => {
+        // A connection may hang without an end. Should the attempt that is given up still commit, the next one finds its
+        // writes stored.
+        let error: Box<dyn std::error::Error + Send> = match timeout(limit, journal::commit(&db, &batch)).await {
+            Ok(Ok(answers)) => {
                 if failed > 0 {
                     tracing::info!(tries = failed, "the database answers again; the journal goes on");
                     figures.unavailable.set(0);
@@ -154,17 +157,17 @@ async fn store(db: Db, batch: Arc<[JournalEntry]>, options: Options, figures: Fi
                 figures.commit.observe(started.elapsed().as_secs_f64());
                 return answers;
             }
-            Err(error) => {
-                failed = failed.saturating_add(1);
-                if failed == 1 {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::error!(error, "the database does not answer; nothing is confirmed until it does");
-                    figures.unavailable.set(1);
-                }
-                figures.retries.inc();
-                sleep(retry::pause(&options, failed, rand::random())).await;
-            }
+            Ok(Err(error)) => Box::new(error),
+            Err(elapsed) => Box::new(elapsed),
+        };
+        failed = failed.saturating_add(1);
+        if failed == 1 {
+            let error = &*error as &dyn std::error::Error;
+            tracing::error!(error, "the database does not answer; nothing is confirmed until it does");
+            figures.unavailable.set(1);
         }
+        figures.retries.inc();
+        sleep(retry::pause(&options, failed, rand::random())).await;
     }
 }
 

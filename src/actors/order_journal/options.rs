@@ -12,6 +12,8 @@ pub struct Options {
     pub max_batch: usize,
     /// Milliseconds that the first write of an idle journal waits for company.
     pub max_wait_ms: u64,
+    /// Milliseconds after which a batch that got no answer is given to the database again, over another connection.
+    pub attempt_ms: u64,
     /// Milliseconds before the first retry while the database is away; doubles from there.
     pub retry_min_ms: u64,
     /// The longest time between retries, milliseconds.
@@ -20,6 +22,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { bound: 16_384, max_batch: 512, max_wait_ms: 2, retry_min_ms: 50, retry_max_ms: 2_000 }
+        Self {
+            bound: 16_384,
+            max_batch: 512,
+            max_wait_ms: 2,
+            attempt_ms: 30_000,
+            retry_min_ms: 50,
+            retry_max_ms: 2_000,
+        }
     }
 }

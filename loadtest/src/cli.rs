@@ -1,0 +1,253 @@
+//! The command line. One rule for every duration and rate on it: they are in the time of the server's clock, which runs
+//! `speed` times as fast as life; at speed 1 that is real time.
+
+use std::{path::PathBuf, time::Duration};
+
+use chrono::{NaiveTime, Timelike};
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+
+/// Drives a rider fleet and its orders against a dispatch engine over real websockets, then compares what the clients
+/// were told with what the engine stored. Exit code 0: ok; 1: a comparison failed; 2: usage or connection.
+#[derive(Debug, Parser)]
+#[command(name = "loadtest", version, about)]
+pub struct Cli {
+    /// What to drive.
+    #[command(subcommand)]
+    pub mode: Mode,
+}
+
+/// The two kinds of a run.
+#[derive(Debug, Subcommand)]
+pub enum Mode {
+    /// A made-up fleet that moves believably and orders by a rate curve, in cities that the engine already runs.
+    Synthetic(Synthetic),
+    /// A real day's orders and couriers from CSV files, over a window of that day.
+    Replay(Replay),
+}
+
+/// How to reach the engine, and what to do with the figures.
+#[derive(Clone, Debug, Args)]
+pub struct Target {
+    /// The engine's address, such as `http://127.0.0.1:8080`.
+    #[arg(long)]
+    pub url: String,
+    /// The secret that the engine checks tokens with; the tester mints its own.
+    #[arg(long, env = "DISPATCH_JWT_SECRET", hide_env_values = true)]
+    pub jwt_secret: String,
+    /// Whatever is the client's choice follows from this number.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Names the run in mobiles and external references, 1 to 24 letters, digits or `-`; drawn when absent.
+    #[arg(long, value_parser = run_id)]
+    pub run_id: Option<String>,
+    /// Local addresses 127.0.0.1, 127.0.0.2, ... to connect from, for fleets beyond the ports of one address.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=250))]
+    pub sources: u8,
+    /// Merchants that place the orders.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub merchants: u16,
+    /// Time granted for the orders to end after the last placement; 10m in `synthetic`, 3h in `replay` when absent.
+    #[arg(long, value_parser = humantime::parse_duration)]
+    pub drain_for: Option<Duration>,
+    /// Orders whose whole history is read and checked at the end; above it an even sample, and the report says so.
+    #[arg(long, default_value_t = 20_000)]
+    pub histories: usize,
+    /// Where to write the report as JSON.
+    #[arg(long)]
+    pub report_json: Option<PathBuf>,
+    /// No progress bar and no table.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// How riders and merchants behave: shares lie in 0 to 1, rates are per rider and hour.
+#[derive(Clone, Debug, PartialEq, Args, Serialize)]
+pub struct Manners {
+    /// Share of offers taken. `accept`, `decline` and `ignore` are weights: only their proportion counts.
+    #[arg(long, default_value_t = 0.85, value_parser = share)]
+    pub accept: f64,
+    /// Share of offers declined.
+    #[arg(long, default_value_t = 0.1, value_parser = share)]
+    pub decline: f64,
+    /// Share of offers left unanswered; of every second one not even the screen is looked at.
+    #[arg(long, default_value_t = 0.05, value_parser = share)]
+    pub ignore: f64,
+    /// Connections lost per rider and hour, 5 to 90 seconds each; some of them silently, some with a restart of the app.
+    #[arg(long, default_value_t = 0.5, value_parser = rate)]
+    pub dropout_per_hour: f64,
+    /// Breaks per rider and hour.
+    #[arg(long, default_value_t = 0.05, value_parser = rate)]
+    pub breaks_per_hour: f64,
+    /// Share of devices that lie: impossible positions, future times, garbage frames now and then.
+    #[arg(long, default_value_t = 0.01, value_parser = share)]
+    pub liars: f64,
+    /// Share of devices whose own clock is up to 90 seconds off.
+    #[arg(long, default_value_t = 0.02, value_parser = share)]
+    pub skewed: f64,
+    /// Share of deliveries whose recipient is not met at first.
+    #[arg(long, default_value_t = 0.01, value_parser = share)]
+    pub fail: f64,
+    /// Share of deliveries on which the rider breaks down and hands the goods over.
+    #[arg(long, default_value_t = 0.001, value_parser = share)]
+    pub breakdown: f64,
+    /// Share of orders that their merchant cancels.
+    #[arg(long, default_value_t = 0.02, value_parser = share)]
+    pub cancel: f64,
+    /// Share of orders whose kitchen announces a delay.
+    #[arg(long, default_value_t = 0.03, value_parser = share)]
+    pub late_kitchen: f64,
+    /// Share of placements and of device requests that are sent twice under the same key or id.
+    #[arg(long, default_value_t = 0.02, value_parser = share)]
+    pub twice: f64,
+}
+
+/// A made-up fleet.
+#[derive(Clone, Debug, Args)]
+pub struct Synthetic {
+    /// How to reach the engine.
+    #[command(flatten)]
+    pub target: Target,
+    /// Cities of the engine to work in; fleet and orders are divided evenly.
+    #[arg(long, required = true)]
+    pub city: Vec<String>,
+    /// Riders, all cities together.
+    #[arg(long)]
+    pub riders: u32,
+    /// Orders per second, all cities together; the mean of a smooth wave.
+    #[arg(long, value_parser = rate)]
+    pub orders_per_second: f64,
+    /// Time between the pings of a device; as the engine says when absent.
+    #[arg(long, value_parser = humantime::parse_duration)]
+    pub ping_every: Option<Duration>,
+    /// How long to place orders; until SIGINT when absent.
+    #[arg(long = "for", value_parser = humantime::parse_duration)]
+    pub duration: Option<Duration>,
+    /// The speed that the engine's clock must have, or `auto` for whatever it has.
+    #[arg(long, default_value = "auto", value_parser = speed)]
+    pub clock_speed: ExpectedSpeed,
+    /// How riders and merchants behave.
+    #[command(flatten)]
+    pub manners: Manners,
+}
+
+/// A real day.
+#[derive(Clone, Debug, Args)]
+pub struct Replay {
+    /// How to reach the engine.
+    #[command(flatten)]
+    pub target: Target,
+    /// The city to run in; made around the data when the engine does not have it.
+    #[arg(long)]
+    pub city: String,
+    /// The orders; looked up below --data as well.
+    #[arg(long)]
+    pub orders: PathBuf,
+    /// The couriers; looked up below --data as well.
+    #[arg(long)]
+    pub couriers: PathBuf,
+    /// A folder of data sets.
+    #[arg(long, env = "DISPATCH_DATA")]
+    pub data: Option<PathBuf>,
+    /// Start of the window, `HH:MM` of the day.
+    #[arg(long, value_parser = time_of_day)]
+    pub from: u32,
+    /// End of the window.
+    #[arg(long, value_parser = time_of_day)]
+    pub to: u32,
+    /// The speed that the engine's clock must have, or `auto` for whatever it has.
+    #[arg(long, default_value = "auto", value_parser = speed)]
+    pub speed: ExpectedSpeed,
+    /// Share of the couriers that turn up.
+    #[arg(long, default_value_t = 1.0, value_parser = share)]
+    pub fleet: f64,
+    /// Street distance over straight-line distance.
+    #[arg(long, default_value_t = 1.4)]
+    pub detour: f64,
+    /// How riders and merchants behave.
+    #[command(flatten)]
+    pub manners: Manners,
+}
+
+/// What the caller believes of the engine's clock.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ExpectedSpeed {
+    /// Whatever it is.
+    Auto,
+    /// This, or the run is refused.
+    Exactly(f64),
+}
+
+impl ExpectedSpeed {
+    /// Whether the engine's speed is what the caller believes.
+    pub fn agrees_with(self, actual: f64) -> bool {
+        match self {
+            Self::Auto => true,
+            Self::Exactly(expected) => (expected - actual).abs() <= 1e-6 * actual.abs(),
+        }
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|s| (0.0..=1.0).contains(s)).ok_or_else(|| "must lie in 0 to 1".to_owned())
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|r| (0.0..=100_000.0).contains(r)).ok_or_else(|| "must be a rate of 0 or more".to_owned())
+}
+
+fn speed(text: &str) -> Result<ExpectedSpeed, String> {
+    if text == "auto" {
+        return Ok(ExpectedSpeed::Auto);
+    }
+    let speed = text.parse().ok().filter(|s: &f64| s.is_finite() && *s > 0.0);
+    speed.map(ExpectedSpeed::Exactly).ok_or_else(|| "must be `auto` or a positive number".to_owned())
+}
+
+fn run_id(text: &str) -> Result<String, String> {
+    let fits = (1..=24).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if fits { Ok(text.to_owned()) } else { Err("must be 1 to 24 letters, digits or -".to_owned()) }
+}
+
+/// Seconds of the day; `24:00` is its end.
+fn time_of_day(text: &str) -> Result<u32, String> {
+    if text == "24:00" {
+        return Ok(86_400);
+    }
+    let parsed = NaiveTime::parse_from_str(text, "%H:%M").or_else(|_| NaiveTime::parse_from_str(text, "%H:%M:%S"));
+    parsed.map(|time| time.num_seconds_from_midnight()).map_err(|_| "must be HH:MM or HH:MM:SS".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_modes_parse() {
+        let cli = Cli::try_parse_from(
+            "loadtest synthetic --url http://127.0.0.1:1 --jwt-secret s --city blr --city pnq --riders 10 \
+             --orders-per-second 0.5 --ping-every 2s --for 180s --clock-speed auto --seed 1 --quiet --liars 0.01"
+                .split_whitespace(),
+        )
+        .unwrap();
+        let Mode::Synthetic(run) = cli.mode else { panic!("wrong mode") };
+        assert_eq!((run.city.len(), run.ping_every), (2, Some(Duration::from_secs(2))));
+        let cli = Cli::try_parse_from(
+            "loadtest replay --url http://127.0.0.1:1 --jwt-secret s --city rappi-3 --orders o.csv --couriers c.csv \
+             --from 12:00 --to 13:00 --speed 20"
+                .split_whitespace(),
+        )
+        .unwrap();
+        let Mode::Replay(run) = cli.mode else { panic!("wrong mode") };
+        assert_eq!((run.from, run.to), (43_200, 46_800));
+        assert!(run.speed.agrees_with(20.0) && !run.speed.agrees_with(1.0));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        assert!(share("1.1").is_err() && share("NaN").is_err());
+        assert!(speed("0").is_err() && speed("inf").is_err());
+        assert!(time_of_day("25:00").is_err());
+        assert!(run_id("a b").is_err() && run_id("").is_err());
+    }
+}

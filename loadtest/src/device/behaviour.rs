@@ -1,0 +1,472 @@
+//! What a rider and the rider's device decide: duty, offers, points, when things go wrong. Pure: the time and the frames
+//! of the engine are arguments, frames to send are the answer. The work on a job is in `work`, the socket in `mod`.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use dispatch_engine::wire::rider::{DutyWish, Hello, Job, Ping, Up};
+use rand::{Rng, RngExt};
+use rand_chacha::ChaCha8Rng;
+use tokio_tungstenite::tungstenite::Message;
+use uuid::Uuid;
+
+use super::{
+    Shared,
+    frames::{Ask, Requests},
+    lies,
+    motion::Motion,
+    pings::{PER_FRAME, PingBuffer},
+    work::{self, NextStep},
+};
+use crate::{area::Area, clock::millis};
+
+/// A time that never comes.
+pub const NEVER: i64 = i64::MAX;
+
+/// One hour of the engine's clock.
+const HOUR_MS: f64 = 3_600_000.0;
+
+/// Real time until a request without an answer is sent again.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Who a device is and how it behaves for the whole run.
+#[derive(Clone, Debug)]
+pub struct Character {
+    /// The rider.
+    pub rider: Uuid,
+    /// Its number in the run.
+    pub index: usize,
+    /// Lies now and then.
+    pub liar: bool,
+    /// How far the device's own clock is ahead, milliseconds.
+    pub skew_ms: i64,
+    /// Where the rider wanders while idle; stands still when absent.
+    pub haunts: Option<Arc<Area>>,
+    /// Overrules the engine's ping interval.
+    pub ping_every_ms: Option<i64>,
+}
+
+/// How a connection is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outage {
+    /// The socket closes.
+    Cut,
+    /// The socket stays open, but nothing goes through it any more: the next one takes over.
+    Silent,
+    /// The app restarts: a new boot, the points kept are lost.
+    Restart,
+}
+
+/// Why the device leaves its connection.
+#[derive(Debug, PartialEq)]
+pub enum Ending {
+    /// The network is gone until this time.
+    Outage(Outage, i64),
+    /// The device and the engine disagree: `welcome` brings the whole state.
+    Resync,
+    /// The engine said `bye`; when to come back, real time.
+    Bye(Option<Duration>),
+}
+
+/// What a decision leads to.
+#[derive(Debug, Default)]
+pub struct Out {
+    /// Frames to send, in order.
+    pub frames: Vec<Up>,
+    /// Messages that are no such frames: keep-alives, garbage.
+    pub raw: Vec<Message>,
+    /// Whether to leave the connection after that.
+    pub ending: Option<Ending>,
+}
+
+impl Out {
+    /// Adds what another decision leads to.
+    pub fn append(&mut self, other: Self) {
+        self.frames.extend(other.frames);
+        self.raw.extend(other.raw);
+        self.ending = self.ending.take().or(other.ending);
+    }
+}
+
+/// A rider's thinking about an offer.
+#[derive(Debug)]
+pub(super) struct Thinking {
+    pub(super) offer: Uuid,
+    seen_at: i64,
+    answer_at: i64,
+    accept: bool,
+}
+
+/// A rider with a device.
+#[derive(Debug)]
+pub struct Rider {
+    /// Who.
+    pub character: Character,
+    /// When the shift ends.
+    pub shift_end: i64,
+    /// What the rider wants.
+    pub wish: DutyWish,
+    pub(super) rng: ChaCha8Rng,
+    pub(super) motion: Motion,
+    pub(super) pings: PingBuffer,
+    pub(super) requests: Requests,
+    pub(super) duty: String,
+    pub(super) next_duty: Option<String>,
+    pub(super) jobs: Vec<Job>,
+    pub(super) step: Option<NextStep>,
+    pub(super) failed: BTreeSet<Uuid>,
+    pub(super) offer: Option<Thinking>,
+    pub(super) ping_every: i64,
+    pub(super) next_ping: i64,
+    pub(super) duty_try: i64,
+    pub(super) online: bool,
+    pub(super) next_outage: i64,
+    pub(super) next_break: i64,
+    break_end: i64,
+    pub(super) idle_until: i64,
+    next_garbage: i64,
+}
+
+/// The next time of something that happens `per_hour` times an hour.
+fn after<R: Rng>(now: i64, per_hour: f64, rng: &mut R) -> i64 {
+    if per_hour <= 0.0 {
+        return NEVER;
+    }
+    let hours = -(1.0 - rng.random_range(0.0..1.0_f64)).ln() / per_hour;
+    now.saturating_add((hours * HOUR_MS) as i64)
+}
+
+impl Rider {
+    /// Off duty, not connected.
+    pub fn new(character: Character, motion: Motion, mut rng: ChaCha8Rng) -> Self {
+        let boot = boot_id(&mut rng);
+        Self {
+            character,
+            shift_end: NEVER,
+            wish: DutyWish::On,
+            rng,
+            motion,
+            pings: PingBuffer::new(boot),
+            requests: Requests::new(prefix(boot)),
+            duty: "OFF".to_owned(),
+            next_duty: None,
+            jobs: vec![],
+            step: None,
+            failed: BTreeSet::new(),
+            offer: None,
+            ping_every: 5_000,
+            next_ping: NEVER,
+            duty_try: 0,
+            online: false,
+            next_outage: NEVER,
+            next_break: NEVER,
+            break_end: NEVER,
+            idle_until: 0,
+            next_garbage: NEVER,
+        }
+    }
+
+    /// The first frame of a connection.
+    pub fn hello(&self, now: i64) -> Up {
+        Up::Hello(Hello {
+            device_id: format!("loadtest-{}", self.character.rider.simple()),
+            app_version: concat!("loadtest/", env!("CARGO_PKG_VERSION")).to_owned(),
+            boot_id: self.pings.boot,
+            mono_ms: u64::try_from(now.rem_euclid(1_000_000_000)).unwrap_or(0),
+            at: now + self.character.skew_ms,
+            battery: Some(0.8),
+        })
+    }
+
+    /// Whether `welcome` has come on this connection.
+    pub fn online(&self) -> bool {
+        self.online
+    }
+
+    /// The connection is gone.
+    pub fn disconnected(&mut self) {
+        self.online = false;
+    }
+
+    /// The app starts anew; answers nothing, remembers nothing. The account of its points goes to the sums.
+    pub fn restart(&mut self, shared: &Shared) {
+        let boot = boot_id(&mut self.rng);
+        let ended = self.pings.restart(boot);
+        shared.stats.sums().pings.add(&ended);
+        self.requests = Requests::new(prefix(boot));
+        self.offer = None;
+        self.step = None;
+    }
+
+    /// The moods of a shift begin: outages, breaks, lies.
+    pub(super) fn set_moods(&mut self, now: i64, shared: &Shared) {
+        if self.next_outage == NEVER {
+            self.next_outage = after(now, shared.manners.dropout_per_hour, &mut self.rng);
+        }
+        if self.next_break == NEVER {
+            self.next_break = after(now, shared.manners.breaks_per_hour, &mut self.rng);
+        }
+        if self.character.liar && self.next_garbage == NEVER {
+            self.next_garbage = now + self.rng.random_range(0..2 * lies::GARBAGE_EVERY_MS);
+        }
+    }
+
+    /// Whether the shift is over and nothing is left to do.
+    pub fn finished(&self) -> bool {
+        self.wish == DutyWish::Off && self.jobs.is_empty() && matches!(self.duty.as_str(), "OFF" | "AUTO_OFF")
+    }
+
+    /// Whether the engine has stored every point.
+    pub fn all_stored(&self) -> bool {
+        self.pings.all_stored()
+    }
+
+    /// Adds the account of the points to the sums; the device ends.
+    pub fn account(&self, shared: &Shared) {
+        shared.stats.sums().pings.add(&self.pings.tally());
+    }
+
+    fn pings_now(&self) -> bool {
+        self.duty == "ON"
+    }
+
+    /// When the rider has something to do next.
+    pub fn next_due(&self) -> i64 {
+        let mut due = if self.wish == DutyWish::Off { NEVER } else { self.shift_end };
+        due = due.min(self.requests.next_due().unwrap_or(NEVER));
+        if self.pings_now() {
+            due = due.min(self.next_ping);
+        }
+        if let Some(offer) = &self.offer {
+            due = due.min(offer.seen_at).min(offer.answer_at);
+        }
+        if let Some(step) = &self.step {
+            due = due.min(step.at);
+        }
+        if self.duty_wanted().is_some() {
+            due = due.min(self.duty_try);
+        }
+        if self.wanders() {
+            due = due.min(self.idle_until);
+        }
+        if self.online {
+            due = due.min(self.next_outage).min(self.next_garbage);
+        }
+        due.min(self.next_break).min(self.break_end)
+    }
+
+    /// The duty to ask for, when it is another one than that in force or under way.
+    fn duty_wanted(&self) -> Option<DutyWish> {
+        let (name, asked) = match self.wish {
+            DutyWish::On => ("ON", None),
+            DutyWish::Break => ("BREAK", Some("BREAK")),
+            DutyWish::Off => ("OFF", Some("OFF")),
+        };
+        let there = self.duty == name || (self.wish == DutyWish::Off && self.duty == "AUTO_OFF");
+        let under_way = asked.is_some() && self.next_duty.as_deref() == asked;
+        let asking = self.requests.any(|ask| matches!(ask, Ask::Duty(_)));
+        (!there && !under_way && !asking).then_some(self.wish)
+    }
+
+    fn wanders(&self) -> bool {
+        self.character.haunts.is_some() && self.duty == "ON" && self.jobs.is_empty() && self.offer.is_none()
+    }
+
+    /// Opens a request; now and then it is sent twice at once.
+    pub(super) fn ask(&mut self, now: i64, shared: &Shared, out: &mut Out, ask: Ask, frame: impl FnOnce(String) -> Up) {
+        let frame = self.requests.ask(now, patience(shared), ask, frame);
+        if self.rng.random_bool(shared.manners.twice) {
+            shared.stats.event("request_sent_twice");
+            out.frames.push(frame.clone());
+        }
+        out.frames.push(frame);
+    }
+
+    /// Does what is due.
+    pub fn on_time(&mut self, now: i64, shared: &Shared) -> Out {
+        let mut out = Out::default();
+        if now >= self.shift_end {
+            self.wish = DutyWish::Off;
+        }
+        out.frames.extend(self.requests.due(now, patience(shared)));
+        self.take_break(now);
+        self.wander(now);
+        self.think(now, shared, &mut out);
+        self.work(now, shared, &mut out);
+        if let Some(state) = self.duty_wanted()
+            && now >= self.duty_try
+        {
+            self.ask(now, shared, &mut out, Ask::Duty(state), |id| Up::Duty { id, state });
+        }
+        if self.online {
+            self.go_wrong(now, shared, &mut out);
+        }
+        self.ping(now, shared, &mut out);
+        out
+    }
+
+    fn ping(&mut self, now: i64, shared: &Shared, out: &mut Out) {
+        if self.pings_now() && now >= self.next_ping {
+            let fix = self.motion.fix(now, &mut self.rng);
+            let mut ping = Ping {
+                seq: 0,
+                at: now + self.character.skew_ms,
+                lat: fix.at.lat,
+                lon: fix.at.lon,
+                accuracy_m: Some(fix.accuracy_m),
+                speed_mps: Some(fix.speed_mps),
+                heading_deg: fix.heading_deg,
+                mock: false,
+            };
+            let lie = self.character.liar && self.rng.random_bool(lies::SHARE);
+            if lie {
+                lies::spoil(&mut ping, &mut self.rng);
+            }
+            self.pings.record(ping, lie);
+            // On schedule; points that were missed while this machine was late are not made up.
+            self.next_ping = (self.next_ping + self.ping_every).max(now);
+        }
+        while self.online {
+            let pings = self.pings.batch();
+            shared.stats.pings_written.fetch_add(pings.len() as u64, Relaxed);
+            let last = pings.len() < PER_FRAME;
+            if !pings.is_empty() {
+                out.frames.push(Up::Pings { pings });
+            }
+            if last {
+                break;
+            }
+        }
+    }
+
+    fn take_break(&mut self, now: i64) {
+        if now >= self.break_end {
+            self.break_end = NEVER;
+            if self.wish == DutyWish::Break {
+                self.wish = DutyWish::On;
+            }
+        }
+        if now >= self.next_break {
+            self.next_break = NEVER;
+            if self.wish == DutyWish::On && self.jobs.is_empty() && self.offer.is_none() {
+                self.wish = DutyWish::Break;
+                self.break_end = now + self.rng.random_range(180_000..480_000);
+            }
+        }
+    }
+
+    fn wander(&mut self, now: i64) {
+        let Some(haunts) = self.character.haunts.clone().filter(|_| self.wanders() && now >= self.idle_until) else {
+            return;
+        };
+        let rng = &mut self.rng;
+        let to = if rng.random_bool(0.3) { haunts.busy_spot(rng) } else { self.motion.position(now) };
+        let to = haunts.near(rng, to, 500.0);
+        let arrival = self.motion.go(now, to, 0.6, rng);
+        self.idle_until = arrival + rng.random_range(30_000..180_000);
+    }
+
+    /// An offer came: the rider makes up their mind, and takes a while to say so.
+    pub(super) fn consider(&mut self, now: i64, offer: Uuid, shared: &Shared) {
+        let manners = &shared.manners;
+        let total = (manners.accept + manners.decline + manners.ignore).max(f64::MIN_POSITIVE);
+        let mood = self.rng.random_range(0.0..total);
+        let seen_at = now + self.rng.random_range(300..1_500);
+        let answer_at = seen_at + self.rng.random_range(1_500..9_000);
+        let (seen_at, answer_at) = if mood < manners.accept + manners.decline {
+            (seen_at, answer_at)
+        } else if self.rng.random_bool(0.5) {
+            (seen_at, NEVER)
+        } else {
+            (NEVER, NEVER)
+        };
+        self.offer = Some(Thinking { offer, seen_at, answer_at, accept: mood < manners.accept });
+    }
+
+    /// The answer could not be stored now; the rider gives it again.
+    pub(super) fn answer_again(&mut self, offer: Uuid, at: i64) {
+        if let Some(thinking) = self.offer.as_mut().filter(|thinking| thinking.offer == offer) {
+            thinking.answer_at = at;
+        }
+    }
+
+    fn think(&mut self, now: i64, shared: &Shared, out: &mut Out) {
+        let Some(thinking) = &mut self.offer else { return };
+        let (offer, accept) = (thinking.offer, thinking.accept);
+        let (seen, answer) = (now >= thinking.seen_at, now >= thinking.answer_at);
+        if seen {
+            thinking.seen_at = NEVER;
+            self.ask(now, shared, out, Ask::Seen(offer), |id| Up::OfferSeen { id, offer });
+        }
+        if answer {
+            if let Some(thinking) = &mut self.offer {
+                thinking.answer_at = NEVER;
+            }
+            if accept {
+                self.ask(now, shared, out, Ask::Accept(offer), |id| Up::OfferAccept { id, offer });
+            } else {
+                let reason = "too far".to_owned();
+                self.ask(now, shared, out, Ask::Decline(offer), |id| Up::OfferDecline { id, offer, reason });
+            }
+        }
+    }
+
+    fn go_wrong(&mut self, now: i64, shared: &Shared, out: &mut Out) {
+        if now >= self.next_garbage {
+            self.next_garbage = now + self.rng.random_range(0..2 * lies::GARBAGE_EVERY_MS).max(1_000);
+            shared.stats.event("garbage_sent");
+            out.raw.push(lies::garbage(&mut self.rng));
+        }
+        if now >= self.next_outage {
+            let until = now + self.rng.random_range(5_000..90_000);
+            self.next_outage = after(until, shared.manners.dropout_per_hour, &mut self.rng);
+            let (outage, word) = match self.rng.random_range(0..10_u8) {
+                0..6 => (Outage::Cut, "outage_cut"),
+                6..9 => (Outage::Silent, "outage_silent"),
+                _ => (Outage::Restart, "outage_restart"),
+            };
+            shared.stats.event(word);
+            out.ending = Some(Ending::Outage(outage, until));
+        }
+    }
+
+    /// Looks at the job in hand anew, after it changed.
+    pub(super) fn replan(&mut self, now: i64, shared: &Shared) {
+        let Some(job) = self.jobs.first() else {
+            if self.step.take().is_some() {
+                self.motion.stop(now);
+            }
+            return;
+        };
+        let Some(order) = work::current(job) else { return };
+        if let Some(step) = &mut self.step
+            && step.fits(order)
+        {
+            step.ready_changed(order.ready_at);
+            return;
+        }
+        self.step = None;
+        let reporting = order.order;
+        if self.requests.any(|ask| matches!(ask, Ask::Step { order, .. } if *order == reporting)) {
+            return;
+        }
+        let failed = self.failed.contains(&order.order);
+        self.step = work::plan(job, failed, now, &shared.manners, &mut self.motion, &mut self.rng);
+    }
+}
+
+/// [`PATIENCE`] on the engine's clock.
+pub(super) fn patience(shared: &Shared) -> i64 {
+    shared.clock.ms_in(PATIENCE).max(millis(Duration::from_secs(1)))
+}
+
+fn boot_id<R: Rng>(rng: &mut R) -> Uuid {
+    uuid::Builder::from_random_bytes(rng.random()).into_uuid()
+}
+
+fn prefix(boot: Uuid) -> String {
+    boot.simple().to_string()[..8].to_owned()
+}

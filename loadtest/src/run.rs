@@ -1,0 +1,282 @@
+//! A run from its set-up to its report: warm-up, placing, draining, going home, cross-check.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use anyhow::{Context, bail, ensure};
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::Instant,
+};
+
+use crate::{
+    api::Api,
+    cli::{Cli, ExpectedSpeed, Mode, Target},
+    clock::ServerClock,
+    crosscheck::{self, Stored},
+    device::{Phase, Shared, link::Endpoint, live},
+    ledger::Ledger,
+    live_line::LiveLine,
+    orders::placer::{Merchants, place_all},
+    report::{Report, Timing},
+    setup,
+    stats::Stats,
+    stop::{self, Stop},
+    token::Minter,
+};
+
+/// Readings taken to align the clock.
+const READINGS: usize = 9;
+
+/// Handshakes at the same time.
+const HANDSHAKES: usize = 64;
+
+/// Real time in which more riders must come on duty for the warm-up to go on.
+const WARMUP_STALL: Duration = Duration::from_secs(15);
+
+/// Real time between two looks at what is left to be worked off.
+const DRAIN_LOOK: Duration = Duration::from_secs(2);
+
+/// Real time granted for the orders to end once the run was told to stop.
+const BRIEF_DRAIN: Duration = Duration::from_secs(15);
+
+/// Real time in which all devices must have gone home.
+const GOING_HOME: Duration = Duration::from_secs(30);
+
+/// Does what the command line says; answers whether everything agreed.
+///
+/// # Errors
+/// When the engine cannot be reached, refuses the set-up, or cannot be read back.
+pub async fn run(cli: &Cli) -> anyhow::Result<bool> {
+    let (target, expected) = match &cli.mode {
+        Mode::Synthetic(args) => (&args.target, args.clock_speed),
+        Mode::Replay(args) => (&args.target, args.speed),
+    };
+    let api = Api::new(&target.url, Minter::new(&target.jwt_secret))?;
+    let clock = align(&api, expected).await?;
+    let plan = match &cli.mode {
+        Mode::Synthetic(args) => setup::plan_synthetic(args, &api).await?,
+        Mode::Replay(args) => setup::plan_replay(args, &api).await?,
+    };
+    let run_id = target.run_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string()[..12].to_owned());
+    let shared = Arc::new(Shared {
+        clock,
+        manners: plan.manners.clone(),
+        stats: Stats::default(),
+        ledger: Ledger::default(),
+        endpoint: endpoint(target, api.minter().clone()).await?,
+        handshakes: Semaphore::new(HANDSHAKES),
+    });
+    let merchants = Merchants {
+        api: api.clone(),
+        cities: plan.cities.clone(),
+        ids: setup::merchants(&api, &run_id, target.merchants).await?,
+        prefix: format!("lt-{run_id}-"),
+        shared: Arc::clone(&shared),
+    };
+    let riders = setup::riders(&api, &plan, &run_id, target.seed).await?;
+    let mut run = Run {
+        target: target.clone(),
+        run_id,
+        api: api.clone(),
+        began: Instant::now(),
+        began_at: clock.now(),
+        clock,
+        stop: stop::watch(api, clock)?,
+        line: LiveLine::new(target.quiet, plan.place_for),
+        merchants: Arc::new(merchants),
+        shared,
+    };
+    run.carry_out(plan, riders).await
+}
+
+/// Aligns with the engine's clock.
+async fn align(api: &Api, expected: ExpectedSpeed) -> anyhow::Result<ServerClock> {
+    let (mut readings, mut speeds) = (vec![], vec![]);
+    for _ in 0..READINGS {
+        let (reading, speed) = api.clock().await.context("the engine's clock cannot be read")?;
+        readings.push(reading);
+        speeds.push(speed);
+    }
+    let speed = speeds.first().copied().unwrap_or(1.0);
+    ensure!(speed.is_finite() && speed > 0.0, "the engine's clock runs at {speed}");
+    if !expected.agrees_with(speed) {
+        bail!("the engine's clock runs at {speed}, not at the speed that was asked for");
+    }
+    ServerClock::aligned(&readings, speed).context("the engine's clock gave no reading")
+}
+
+async fn endpoint(target: &Target, minter: Minter) -> anyhow::Result<Endpoint> {
+    let authority = target.url.strip_prefix("http://").context("--url must begin with http://")?;
+    let authority = authority.split('/').next().unwrap_or_default();
+    let host = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
+    let mut addresses = tokio::net::lookup_host(&host).await.with_context(|| format!("{host} cannot be looked up"))?;
+    let address: SocketAddr = addresses.next().with_context(|| format!("{host} has no address"))?;
+    let uri = format!("ws://{authority}/v1/rider/socket").parse().context("--url is no address")?;
+    Ok(Endpoint { address, uri, sources: target.sources, minter })
+}
+
+struct Run {
+    target: Target,
+    run_id: String,
+    api: Api,
+    began: Instant,
+    began_at: i64,
+    clock: ServerClock,
+    stop: Stop,
+    line: LiveLine,
+    merchants: Arc<Merchants>,
+    shared: Arc<Shared>,
+}
+
+impl Run {
+    async fn carry_out(
+        &mut self,
+        plan: setup::Plan,
+        riders: Vec<(crate::device::behaviour::Rider, crate::device::Shift)>,
+    ) -> anyhow::Result<bool> {
+        let (phase, watching) = watch::channel(Phase::Warmup);
+        let early = riders.iter().filter(|(_, shift)| shift.on <= 0).count();
+        let fleet = riders.len();
+        let mut devices = JoinSet::new();
+        for (rider, shift) in riders {
+            devices.spawn(live(rider, shift, Arc::clone(&self.shared), watching.clone()));
+        }
+        self.warm_up(early).await?;
+        let on_duty_at_start = self.on_duty();
+
+        let (t0, placing) = (self.clock.now(), Instant::now());
+        phase.send_replace(Phase::Running { t0 });
+        let until = plan.place_for.map(|place_for| t0 + place_for);
+        let mut places = tokio::spawn(place_all(Arc::clone(&self.merchants), plan.orders, t0, until, self.stop.told()));
+        let later = loop {
+            tokio::select! {
+                later = &mut places => break later.context("placing ended badly")?,
+                () = tokio::time::sleep(LiveLine::EVERY) => self.line.show("placing", &self.shared, t0),
+            }
+        };
+        // The last order may come before the end of the window.
+        if let Some(until) = until {
+            let mut told = self.stop.told();
+            tokio::select! {
+                () = self.clock.sleep_until(until) => {}
+                _ = told.wait_for(|told| *told) => {}
+            }
+        }
+        let (placed_to, placed_in) = (self.clock.now(), placing.elapsed());
+        let drained = self.drain(&plan.cities, placed_to, plan.drain_for).await;
+        drop(later);
+        let drained_to = self.clock.now();
+
+        phase.send_replace(Phase::Closing);
+        self.line.show("going home", &self.shared, t0);
+        let home = async { while devices.join_next().await.is_some() {} };
+        let all_home = tokio::time::timeout(GOING_HOME, home).await.is_ok();
+        devices.shutdown().await;
+
+        self.line.show("cross-check", &self.shared, t0);
+        let stored = self.read_back(&plan.cities).await;
+        let timing = Timing {
+            placing_clock_s: (placed_to - t0) as f64 / 1_000.0,
+            placing_real_s: placed_in.as_secs_f64(),
+            draining_clock_s: (drained_to - placed_to) as f64 / 1_000.0,
+            total_real_s: self.began.elapsed().as_secs_f64(),
+            drained,
+            interrupted: self.stop.was_told(),
+            all_home,
+            clock_speed: self.clock.speed(),
+            clock_uncertainty_ms: self.clock.uncertainty().as_secs_f64() * 1_000.0,
+            clock_drift_ms: self.stop.drift_ms(),
+        };
+        self.line.finish();
+        let report = Report::new(
+            plan.mode,
+            &self.run_id,
+            plan.config,
+            timing,
+            (fleet, on_duty_at_start),
+            stored.as_ref().ok(),
+            &self.shared,
+        );
+        if let Some(path) = &self.target.report_json {
+            let json = serde_json::to_vec_pretty(&report).context("the report cannot be written down")?;
+            tokio::fs::write(path, json).await.with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        if !self.target.quiet {
+            println!("{}", report.table());
+        }
+        for difference in report.first_differences() {
+            eprintln!("{}: {:?}: {}", difference.kind, difference.order, difference.detail);
+        }
+        stored.context("the stored orders cannot be read back")?;
+        ensure!(!self.stop.engine_lost(), "the engine was lost during the run");
+        Ok(report.agrees())
+    }
+
+    fn on_duty(&self) -> usize {
+        usize::try_from(self.shared.stats.on_duty.load(Relaxed)).unwrap_or(0)
+    }
+
+    /// Waits until the riders are on duty, or no more come.
+    async fn warm_up(&mut self, expected: usize) -> anyhow::Result<()> {
+        let (mut most, mut since) = (0, Instant::now());
+        while self.on_duty() < expected && !self.stop.was_told() {
+            if self.on_duty() > most {
+                (most, since) = (self.on_duty(), Instant::now());
+            }
+            if since.elapsed() > WARMUP_STALL {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            self.line.show("riders come on duty", &self.shared, self.clock.now());
+        }
+        if expected > 0 && self.on_duty() == 0 {
+            let sums = self.shared.stats.sums();
+            bail!("no rider came on duty: connections {:?}, frames {:?}", sums.connect_errors, sums.socket_errors);
+        }
+        Ok(())
+    }
+
+    /// Waits until no order of the run is live any more; `false` when the time was over before.
+    async fn drain(&self, cities: &[String], from: i64, drain_for: i64) -> bool {
+        let mut brief: Option<Instant> = None;
+        loop {
+            if self.stop.was_told() {
+                brief.get_or_insert(Instant::now() + BRIEF_DRAIN);
+            }
+            let mut open = 0;
+            for city in cities {
+                // An engine that does not answer now is asked again.
+                let Ok(state) = self.api.snapshot(city).await else {
+                    open += 1;
+                    continue;
+                };
+                let ours = |reference: &Option<String>| {
+                    reference.as_deref().is_some_and(|r| r.starts_with(&self.merchants.prefix))
+                };
+                open += state.orders.iter().filter(|order| ours(&order.external_ref)).count();
+            }
+            if open == 0 {
+                return true;
+            }
+            self.line.show(&format!("draining, {open} orders left"), &self.shared, from);
+            let over = brief.is_some_and(|end| Instant::now() >= end) || self.clock.now() >= from + drain_for;
+            if over || self.stop.engine_lost() {
+                return false;
+            }
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
+    }
+
+    async fn read_back(&self, cities: &[String]) -> Result<Stored, crate::api::ApiError> {
+        let told = self.shared.ledger.books().orders.keys().copied().collect();
+        let date = |at: i64| DateTime::<Utc>::from_timestamp_millis(at).unwrap_or_default();
+        let times = (date(self.began_at) - TimeDelta::minutes(1), date(self.clock.now()) + TimeDelta::minutes(1));
+        crosscheck::read(&self.api, cities, &self.merchants.prefix, times, &told, self.target.histories).await
+    }
+}

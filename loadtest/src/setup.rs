@@ -1,0 +1,315 @@
+//! What a run needs before it starts: cities, merchants, riders; made over REST.
+
+use std::{fs::File, path::Path, sync::Arc};
+
+use anyhow::{Context, bail, ensure};
+use dispatch_engine::wire::{
+    LatLon,
+    rest::{CityBody, NewCity, NewRider},
+};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    api::{Api, ApiError},
+    area::{Area, box_around},
+    cli::{Manners, Replay, Synthetic},
+    clock::millis,
+    device::{
+        Shift,
+        behaviour::{Character, Rider},
+        motion::{Motion, Vehicle},
+    },
+    orders::{PlannedOrder, replay, synthetic},
+};
+
+/// Busy spots per city.
+const SPOTS: usize = 12;
+
+/// How far from a busy spot a made-up rider starts, metres.
+const HOME_SPREAD_M: f64 = 1_200.0;
+
+/// Room around the data of a replayed day, metres.
+const MARGIN_M: f64 = 2_000.0;
+
+/// Riders made at the same time.
+const PARALLEL: usize = 16;
+
+/// One wave of the order rate where the run has no end.
+const ENDLESS_WAVE_MS: i64 = 600_000;
+
+/// A rider who will take part.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    /// Index of the city.
+    pub city: usize,
+    /// How the rider moves.
+    pub vehicle: Vehicle,
+    /// Where the rider starts.
+    pub at: LatLon,
+    /// When the rider works.
+    pub shift: Shift,
+}
+
+/// What will happen.
+pub struct Plan {
+    /// `synthetic` or `replay`.
+    pub mode: &'static str,
+    /// Codes of the cities.
+    pub cities: Vec<String>,
+    /// The riders.
+    pub seats: Vec<Seat>,
+    /// The orders in time.
+    pub orders: Box<dyn Iterator<Item = PlannedOrder> + Send>,
+    /// How long orders are placed, milliseconds; until told to stop, when absent.
+    pub place_for: Option<i64>,
+    /// How long they may be worked off after that.
+    pub drain_for: i64,
+    /// How riders and merchants behave.
+    pub manners: Manners,
+    /// Where idle riders wander, by city; absent where they stand still.
+    pub haunts: Vec<Option<Arc<Area>>>,
+    /// Overrules the engine's ping interval.
+    pub ping_every_ms: Option<i64>,
+    /// Street distance over straight-line distance.
+    pub detour: f64,
+    /// The settings, for the report.
+    pub config: Value,
+}
+
+/// Prepares a made-up run in cities that the engine has.
+///
+/// # Errors
+/// When a city is unknown, or has no room for a trip.
+pub async fn plan_synthetic(args: &Synthetic, api: &Api) -> anyhow::Result<Plan> {
+    let mut rng = ChaCha8Rng::seed_from_u64(args.target.seed);
+    let mut areas = vec![];
+    for code in &args.city {
+        let city = api.city(code).await?.with_context(|| format!("the engine has no city `{code}`"))?;
+        let area = Area::new(&city.boundary, SPOTS, &mut rng);
+        areas.push(Arc::new(area.with_context(|| format!("city `{code}` has no room"))?));
+    }
+    let seats = (0..args.riders as usize).map(|index| {
+        let city = index % areas.len();
+        let vehicle = match rng.random_range(0..100_u8) {
+            0..80 => Vehicle::Motorcycle,
+            80..97 => Vehicle::Bicycle,
+            _ => Vehicle::Car,
+        };
+        let spot = areas[city].busy_spot(&mut rng);
+        let at = areas[city].near(&mut rng, spot, HOME_SPREAD_M);
+        Seat { city, vehicle, at, shift: Shift { on: 0, off: None } }
+    });
+    let seats = seats.collect();
+    let place_for = args.duration.map(millis);
+    let wave = place_for.unwrap_or(ENDLESS_WAVE_MS);
+    let seed = args.target.seed;
+    let orders = synthetic::Stream::new(areas.clone(), args.manners.clone(), args.orders_per_second, wave, seed);
+    Ok(Plan {
+        mode: "synthetic",
+        cities: args.city.clone(),
+        seats,
+        orders: Box::new(orders),
+        place_for,
+        drain_for: args.target.drain_for.map_or(600_000, millis),
+        manners: args.manners.clone(),
+        haunts: areas.into_iter().map(Some).collect(),
+        ping_every_ms: args.ping_every.map(millis),
+        detour: 1.4,
+        config: json!({
+            "cities": args.city, "riders": args.riders, "orders_per_second": args.orders_per_second,
+            "ping_every_ms": args.ping_every.map(millis), "for_ms": place_for, "seed": args.target.seed,
+            "merchants": args.target.merchants, "sources": args.target.sources, "manners": args.manners,
+        }),
+    })
+}
+
+/// Prepares a real day's window; makes or widens its city.
+///
+/// # Errors
+/// When a file cannot be read or the city cannot be made.
+pub async fn plan_replay(args: &Replay, api: &Api) -> anyhow::Result<Plan> {
+    ensure!(args.from < args.to, "--from must come before --to");
+    ensure!((1.0..=5.0).contains(&args.detour), "--detour must lie in 1 to 5");
+    let data = args.data.as_deref();
+    let orders = replay::orders(open(&args.orders, data)?).context("the orders")?;
+    let couriers = replay::couriers(open(&args.couriers, data)?).context("the couriers")?;
+    let points = orders.rows.iter().flat_map(|o| [o.pickup, o.drop]).chain(couriers.rows.iter().map(|c| c.at));
+    let points: Vec<LatLon> = points.collect();
+    ensure_city(api, &args.city, &points).await?;
+    let drain_for = args.target.drain_for.map_or(3 * 3_600_000, millis);
+    let mut rng = ChaCha8Rng::seed_from_u64(args.target.seed);
+    let until = i64::from(args.to) + drain_for / 1_000;
+    let fleet = replay::fleet(&couriers.rows, args.from, until, args.fleet, &mut rng);
+    let plan = replay::plan(&orders.rows, args.from, args.to, &args.manners, &mut rng);
+    let config = json!({
+        "city": args.city, "from_s": args.from, "to_s": args.to, "fleet": args.fleet, "detour": args.detour,
+        "seed": args.target.seed, "merchants": args.target.merchants, "manners": args.manners,
+        "orders_in_day": orders.rows.len(), "orders_clamped_ready_before_placed": orders.clamped,
+        "orders_in_window": plan.len(), "couriers_in_day": couriers.rows.len(),
+        "couriers_skipped_off_before_on": couriers.skipped, "couriers_in_window_and_drain": fleet.len(),
+    });
+    let seats = fleet
+        .into_iter()
+        .map(|(courier, shift)| Seat { city: 0, vehicle: courier.vehicle, at: courier.at, shift })
+        .collect();
+    Ok(Plan {
+        mode: "replay",
+        cities: vec![args.city.clone()],
+        seats,
+        orders: Box::new(plan.into_iter()),
+        place_for: Some(i64::from(args.to - args.from) * 1_000),
+        drain_for,
+        manners: args.manners.clone(),
+        haunts: vec![None],
+        ping_every_ms: None,
+        detour: args.detour,
+        config,
+    })
+}
+
+/// Opens a file, given as it is or below the data folder.
+fn open(path: &Path, data: Option<&Path>) -> anyhow::Result<File> {
+    let below = data.map(|data| data.join(path)).filter(|below| !path.exists() && below.exists());
+    let path = below.as_deref().unwrap_or(path);
+    File::open(path).with_context(|| format!("cannot open {}", path.display()))
+}
+
+/// Makes the city around the points, or widens the engine's own so that all of them lie inside.
+async fn ensure_city(api: &Api, code: &str, points: &[LatLon]) -> anyhow::Result<()> {
+    let stored = api.city(code).await?;
+    let mut all = points.to_vec();
+    if let Some(city) = &stored {
+        let inside = Area::new(&city.boundary, 1, &mut ChaCha8Rng::seed_from_u64(0));
+        if city.status == "live" && inside.is_some_and(|area| points.iter().all(|p| area.contains(*p))) {
+            return Ok(());
+        }
+        all.extend(&city.boundary);
+    }
+    // A widened boundary holds the old one; the margin is for a new one only.
+    let margin = if stored.is_some() { 100.0 } else { MARGIN_M };
+    let boundary = box_around(all.into_iter(), margin).context("the data has no places")?;
+    let city = match stored {
+        Some(CityBody { code, name, time_zone, day_cutover_min, currency, policy, .. }) => NewCity {
+            code,
+            name,
+            status: Some("live".to_owned()),
+            boundary,
+            time_zone,
+            day_cutover_min,
+            currency,
+            policy,
+            pay_base_minor: None,
+            pay_per_km_minor: None,
+        },
+        None => NewCity {
+            code: code.to_owned(),
+            name: format!("Replay {code}"),
+            status: Some("live".to_owned()),
+            boundary,
+            time_zone: "America/Bogota".to_owned(),
+            day_cutover_min: 0,
+            currency: "COP".to_owned(),
+            policy: json!({}),
+            pay_base_minor: None,
+            pay_per_km_minor: None,
+        },
+    };
+    api.put_city(&city).await.with_context(|| format!("city `{code}`"))?;
+    Ok(())
+}
+
+/// Makes the merchants of a run.
+///
+/// # Errors
+/// When the engine refuses one.
+pub async fn merchants(api: &Api, run: &str, count: u16) -> anyhow::Result<Vec<Uuid>> {
+    let mut ids = vec![];
+    for number in 1..=count {
+        let merchant = api.create_merchant(&format!("Load test {run}, merchant {number}")).await;
+        ids.push(merchant.context("a merchant cannot be made")?.id);
+    }
+    Ok(ids)
+}
+
+/// Makes the riders of a plan, approved to work, and gives each its character.
+///
+/// # Errors
+/// When the engine refuses one.
+pub async fn riders(api: &Api, plan: &Plan, run: &str, seed: u64) -> anyhow::Result<Vec<(Rider, Shift)>> {
+    let made = stream::iter(plan.seats.iter().enumerate()).map(|(index, seat)| async move {
+        let id = rider(api, plan, seat, run, seed, index).await?;
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(index as u64 + 1);
+        let liar = rng.random_bool(plan.manners.liars);
+        let (skewed, skew) = (rng.random_bool(plan.manners.skewed), rng.random_range(-90_000..90_000));
+        let character = Character {
+            rider: id,
+            index,
+            liar,
+            skew_ms: if skewed { skew } else { 0 },
+            haunts: plan.haunts.get(seat.city).cloned().flatten(),
+            ping_every_ms: plan.ping_every_ms,
+        };
+        let motion = Motion::standing(seat.at, seat.vehicle, plan.detour);
+        anyhow::Ok((Rider::new(character, motion, rng), seat.shift))
+    });
+    made.buffered(PARALLEL).try_collect().await
+}
+
+async fn rider(api: &Api, plan: &Plan, seat: &Seat, run: &str, seed: u64, index: usize) -> anyhow::Result<Uuid> {
+    // A number may be taken by an earlier run of the same name, or by this request when its answer was lost.
+    for attempt in 0..10 {
+        let body = NewRider {
+            name: format!("Load rider {index}"),
+            mobile: mobile(run, seed, index, attempt),
+            city: plan.cities[seat.city].clone(),
+            vehicle: seat.vehicle.name().to_owned(),
+            capacity_units: None,
+            kyc_status: Some("APPROVED".to_owned()),
+        };
+        match api.create_rider(&body).await {
+            Ok(rider) => return Ok(rider.id),
+            Err(ApiError::Refused { status: 409, .. }) => {}
+            Err(error) => match error.retry_after() {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => return Err(error).context("a rider cannot be made"),
+            },
+        }
+    }
+    bail!("a rider cannot be made: ten attempts failed")
+}
+
+/// A number of 15 digits that no country code begins with: 9, eight digits of the run and the attempt, six of the rider.
+fn mobile(run: &str, seed: u64, index: usize, attempt: u32) -> String {
+    let name = format!("{run}/{seed}/{attempt}/{}", index / 1_000_000);
+    // FNV-1a: stable between builds, which std's hasher is not.
+    let hash = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    format!("+9{:08}{:06}", hash % 100_000_000, index % 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mobiles_are_unique_and_well_formed() {
+        let mobiles: std::collections::BTreeSet<String> = (0..2_000)
+            .flat_map(|index| [mobile("a", 1, index, 0), mobile("b", 1, index, 0), mobile("a", 1, index, 1)])
+            .collect();
+        assert_eq!(mobiles.len(), 6_000);
+        assert!(mobiles.iter().all(|m| m.len() == 16 && m.starts_with("+9")));
+    }
+
+    #[test]
+    fn a_file_is_looked_up_below_the_data_folder() {
+        assert!(open(Path::new("Cargo.toml"), None).is_ok());
+        assert!(open(Path::new("main.rs"), Some(Path::new("src"))).is_ok());
+        assert!(open(Path::new("no/such/file"), Some(Path::new("src"))).is_err());
+    }
+}
