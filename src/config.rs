@@ -170,7 +170,7 @@ pub struct LogOptions {
 
 impl Default for LogOptions {
     fn default() -> Self {
-        Self { format: LogFormat::Plain, filter: "info".into() }
+        Self { format: LogFormat::Plain, filter: "info,actix_server=warn,sqlx::postgres::notice=warn".into() }
     }
 }
 

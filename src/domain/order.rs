@@ -232,6 +232,15 @@ pub struct OrderSpec {
     pub placed_at: Timestamp,
 }
 
+impl OrderSpec {
+    /// Where the order stands once its placement is stored: it waits for its dispatch time, or for a rider.
+    #[must_use]
+    pub fn first_status(&self) -> OrderStatus {
+        let later = self.dispatch_at.is_some_and(|at| at > self.placed_at);
+        if later { OrderStatus::Placed } else { OrderStatus::Queued }
+    }
+}
+
 named_enum! {
     /// Who caused an event, as in `order_events.actor_kind`.
     pub enum ActorKind as "actor" {

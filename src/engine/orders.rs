@@ -59,13 +59,13 @@ impl City {
         if self.queue.len() + self.scheduled.len() + self.placing >= bound {
             return self.refuse(reply, Refusal::CityFull("orders"));
         }
-        let later = spec.dispatch_at.is_some_and(|at| at > now);
+        let status = spec.first_status();
         let mut kinds = vec![EventDraft::new("placed", actor)];
-        if !later {
+        if status == OrderStatus::Queued {
             kinds.push(EventDraft::new("queued", Actor::ENGINE));
         }
         let mut state = OrderState {
-            status: if later { OrderStatus::Placed } else { OrderStatus::Queued },
+            status,
             version: 1,
             next_seq: 1,
             rider: None,

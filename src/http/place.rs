@@ -22,7 +22,7 @@ use crate::{
     domain::{
         access::Principal,
         ids::{CityCode, MerchantId, OrderId},
-        order::{OrderSpec, OrderStatus},
+        order::OrderSpec,
         position::Position,
         rider::Vehicle,
         time::Timestamp,
@@ -89,8 +89,8 @@ pub async fn place_order(
     let contact = given.contact.clone();
     let spec = spec(&deps, id, merchant, given, terms)?;
     let contact = contact.map(|contact| seal(&deps, &spec, &contact)).transpose()?;
-    // The same answer now and for every repetition: what an order is called at its placement.
-    let receipt = OrderReceipt { id: id.0, status: OrderStatus::Placed.to_string(), version: 1 };
+    // The same answer now and for every repetition: where the order stands once its placement is stored.
+    let receipt = OrderReceipt { id: id.0, status: spec.first_status().to_string(), version: 1 };
     let receipt = serde_json::to_value(receipt).map_err(Failure::internal)?;
     let idempotency = key.map(|key| IdempotencyRecord {
         caller: asker,

@@ -16,6 +16,7 @@ mod redis;
 pub use self::{
     folder::DataDir,
     postgres::{Postgres, PostgresOptions},
+    process::Watchdog,
     redis::Redis,
 };
 

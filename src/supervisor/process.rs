@@ -24,6 +24,28 @@ use super::SupervisorError;
 /// pid must still stand in the server's pid file: after an orderly stop it does not.
 const WATCHDOG: &str = r#"cat >/dev/null; [ "$(head -n 1 "$2" 2>/dev/null)" = "$1" ] && kill -s "$3" "$1""#;
 
+/// A small process that ends another one when this process is gone, in whatever way.
+#[derive(Debug)]
+pub struct Watchdog {
+    /// Holds the write end of the pipe.
+    _child: Child,
+}
+
+impl Watchdog {
+    /// Sets one over a process: it gets the signal if the first line of the pid file still is its pid by then.
+    ///
+    /// # Errors
+    /// [`SupervisorError::Io`].
+    pub fn over(pid: i32, pid_file: &Path, signal: Signal) -> Result<Self, SupervisorError> {
+        let mut command = Command::new("sh");
+        command.args(["-c", WATCHDOG, "sh"]).arg(pid.to_string()).arg(pid_file);
+        command.arg(signal.as_str().trim_start_matches("SIG"));
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        let child = command.spawn().map_err(SupervisorError::io("the watchdog cannot be started", "sh"))?;
+        Ok(Self { _child: child })
+    }
+}
+
 /// How a kind of server is recognised and ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Kind {
@@ -42,7 +64,7 @@ pub struct Server {
     child: Child,
     pid: i32,
     log: PathBuf,
-    watchdog: Option<Child>,
+    watchdog: Option<Watchdog>,
 }
 
 impl Server {
@@ -71,12 +93,7 @@ impl Server {
     /// # Errors
     /// [`SupervisorError::Io`].
     pub fn watch(&mut self, pid_file: &Path) -> Result<(), SupervisorError> {
-        let mut command = Command::new("sh");
-        command.args(["-c", WATCHDOG, "sh"]).arg(self.pid.to_string()).arg(pid_file);
-        command.arg(self.kind.gentle.as_str().trim_start_matches("SIG"));
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-        let child = command.spawn().map_err(SupervisorError::io("the watchdog cannot be started", "sh"))?;
-        self.watchdog = Some(child);
+        self.watchdog = Some(Watchdog::over(self.pid, pid_file, self.kind.gentle)?);
         Ok(())
     }
 

@@ -24,7 +24,7 @@ async fn an_order_is_placed_read_and_called_off() {
     let placed = rest.post("/v1/orders", &merchant, &order).await;
     let id = placed.ok(201)["id"].as_str().unwrap().to_owned();
     let location = format!("/v1/orders/{id}");
-    assert_eq!((&placed.body["status"], &placed.body["version"]), (&json!("placed"), &json!(1)));
+    assert_eq!((&placed.body["status"], &placed.body["version"]), (&json!("queued"), &json!(1)));
     assert_eq!(placed.headers["location"], location.as_str());
 
     let read = rest.get(&location, &merchant).await;

@@ -8,6 +8,7 @@ use crate::metrics::Metrics;
 
 const ON_DUTY: &str = "dispatch_city_riders_on_duty";
 const WAITING: &str = "dispatch_city_orders_waiting";
+const DUE: &str = "dispatch_city_orders_due";
 const OFFERS: &str = "dispatch_city_offers_open";
 const DELIVERED: &str = "dispatch_city_delivered_total";
 const PINGS: &str = "dispatch_pings_total";
@@ -22,6 +23,8 @@ pub struct Figures {
     pub pings: f64,
     /// Orders that wait for a rider.
     pub waiting: f64,
+    /// Of those, orders for which a rider should be on the way.
+    pub due: f64,
     /// Open offers.
     pub offers: f64,
     /// Orders delivered since the start.
@@ -40,6 +43,7 @@ impl Figures {
             on_duty: total(ON_DUTY),
             pings: total(PINGS),
             waiting: total(WAITING),
+            due: total(DUE),
             offers: total(OFFERS),
             delivered: total(DELIVERED),
             due_to_assigned: quantile(0.5).zip(quantile(0.99)),
@@ -53,11 +57,12 @@ impl Figures {
             .due_to_assigned
             .map_or_else(|| "-".to_owned(), |(p50, p99)| format!("p50 {} p99 {}", seconds(p50), seconds(p99)));
         format!(
-            "{:>5}s  on duty {:>5}  pings/s {:>6.0}  waiting {:>4}  offers {:>4}  delivered {:>6}  due-to-assigned {latency}",
+            "{:>5}s  on duty {:>5}  pings/s {:>6.0}  waiting {:>4} ({} due)  offers {:>3}  delivered {:>6}  due-to-assigned {latency}",
             since_start.as_secs(),
             self.on_duty,
             rate,
             self.waiting,
+            self.due,
             self.offers,
             self.delivered,
         )
@@ -73,7 +78,8 @@ pub fn seconds(seconds: f64) -> String {
 fn total(families: &[MetricFamily], name: &str) -> f64 {
     let series = families.iter().filter(|family| family.name() == name).flat_map(MetricFamily::get_metric);
     // A series has one of the two; the other one reads as 0.
-    series.map(|one| one.get_counter().get_value() + one.get_gauge().get_value()).sum()
+    // From 0, because the sum of nothing is -0.
+    series.fold(0.0, |sum, one| sum + one.get_counter().get_value() + one.get_gauge().get_value())
 }
 
 /// A quantile over all series of a histogram, linear within a bucket; `None` while nothing was observed.

@@ -1,6 +1,7 @@
 //! The simulated fleet: the load tester as a child process, a black box that knows no more than any client.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -14,7 +15,10 @@ use nix::{
 use tokio::process::{Child, Command};
 
 use super::{DemoArgs, cities};
-use crate::config::{Environment, Secret};
+use crate::{
+    config::{Environment, Secret},
+    supervisor::Watchdog,
+};
 
 /// Its last frames, its report and its cross-check may take this long after it was told to stop.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -22,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// A running load tester.
 pub struct Fleet {
     child: Child,
+    pid_file: PathBuf,
+    /// Ends it when this process dies hard: without its engine there is nothing left to drain.
+    watchdog: Option<Watchdog>,
 }
 
 impl Fleet {
@@ -53,12 +60,22 @@ impl Fleet {
         if let Some(span) = args.span {
             command.arg("--for").arg(engine_time(span));
         }
-        let log = std::fs::File::create(folder.join("fleet.log")).context("the fleet's log cannot be made")?;
+        let log = fs::File::create(folder.join("fleet.log")).context("the fleet's log cannot be made")?;
         command.stdout(log.try_clone()?).stderr(log).stdin(Stdio::null()).env("DISPATCH_JWT_SECRET", secret.expose());
-        // A group of its own: Ctrl-C reaches us alone, and we tell it to drain. Should we go away, it loses its engine
-        // and ends by itself.
+        // A group of its own: Ctrl-C reaches us alone, and we tell it to drain.
         let child = command.process_group(0).kill_on_drop(true).spawn();
-        Ok(Self { child: child.with_context(|| format!("{} cannot be started", program.display()))? })
+        let child = child.with_context(|| format!("{} cannot be started", program.display()))?;
+        let pid_file = folder.join("fleet.pid");
+        let mut fleet = Self { child, pid_file, watchdog: None };
+        if let Some(pid) = fleet.pid() {
+            fs::write(&fleet.pid_file, format!("{pid}\n")).context("the fleet's pid cannot be noted")?;
+            fleet.watchdog = Some(Watchdog::over(pid, &fleet.pid_file, Signal::SIGKILL)?);
+        }
+        Ok(fleet)
+    }
+
+    fn pid(&self) -> Option<i32> {
+        self.child.id().and_then(|id| i32::try_from(id).ok())
     }
 
     /// Waits for its end.
@@ -74,11 +91,18 @@ impl Fleet {
     /// # Errors
     /// When it takes too long.
     pub async fn stop(&mut self) -> anyhow::Result<ExitStatus> {
-        if let Some(pid) = self.child.id().and_then(|id| i32::try_from(id).ok()) {
+        if let Some(pid) = self.pid() {
             kill(Pid::from_raw(pid), Signal::SIGINT).context("the fleet cannot be told to stop")?;
         }
         let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         Ok(ended.context("the fleet did not drain in time")??)
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        // Its number may be another program's from now on.
+        let _ = fs::remove_file(&self.pid_file);
     }
 }
 

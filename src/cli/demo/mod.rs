@@ -49,7 +49,7 @@ pub struct DemoArgs {
     #[arg(long, default_value_t = 0.2)]
     orders_per_second: f64,
     /// How many times as fast as life the engine and the fleet run; a ride takes many minutes at 1
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, default_value_t = 20.0)]
     clock_speed: f64,
     /// Real time between two pings of a device
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
