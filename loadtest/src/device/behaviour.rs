@@ -10,7 +10,6 @@ use std::{
 use dispatch_engine::wire::rider::{DutyWish, Hello, Job, Ping, Up};
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
-use tokio_tungstenite::tungstenite::Message;
 use uuid::Uuid;
 
 use super::{
@@ -18,6 +17,7 @@ use super::{
     frames::{Ask, Requests},
     lies,
     motion::Motion,
+    outcome::{Ending, Out, Outage},
     pings::{PER_FRAME, PingBuffer},
     work::{self, NextStep},
 };
@@ -47,48 +47,6 @@ pub struct Character {
     pub haunts: Option<Arc<Area>>,
     /// Overrules the engine's ping interval.
     pub ping_every_ms: Option<i64>,
-}
-
-/// How a connection is lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outage {
-    /// The socket closes.
-    Cut,
-    /// The socket stays open, but nothing goes through it any more: the next one takes over.
-    Silent,
-    /// The app restarts: a new boot, the points kept are lost.
-    Restart,
-}
-
-/// Why the device leaves its connection.
-#[derive(Debug, PartialEq)]
-pub enum Ending {
-    /// The network is gone until this time.
-    Outage(Outage, i64),
-    /// The device and the engine disagree: `welcome` brings the whole state.
-    Resync,
-    /// The engine said `bye`; when to come back, real time.
-    Bye(Option<Duration>),
-}
-
-/// What a decision leads to.
-#[derive(Debug, Default)]
-pub struct Out {
-    /// Frames to send, in order.
-    pub frames: Vec<Up>,
-    /// Messages that are no such frames: keep-alives, garbage.
-    pub raw: Vec<Message>,
-    /// Whether to leave the connection after that.
-    pub ending: Option<Ending>,
-}
-
-impl Out {
-    /// Adds what another decision leads to.
-    pub fn append(&mut self, other: Self) {
-        self.frames.extend(other.frames);
-        self.raw.extend(other.raw);
-        self.ending = self.ending.take().or(other.ending);
-    }
 }
 
 /// A rider's thinking about an offer.

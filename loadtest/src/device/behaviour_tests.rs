@@ -11,9 +11,10 @@ use uuid::Uuid;
 
 use super::{
     Shared,
-    behaviour::{Character, Ending, NEVER, Out, Outage, Rider},
+    behaviour::{Character, NEVER, Rider},
     link::Endpoint,
     motion::{Motion, Vehicle},
+    outcome::{Ending, Out, Outage},
     work::tests::{HERE, good_manners, job},
 };
 use crate::{

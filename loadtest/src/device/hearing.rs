@@ -10,8 +10,9 @@ use uuid::Uuid;
 
 use super::{
     Shared,
-    behaviour::{Ending, NEVER, Out, Rider, patience},
+    behaviour::{NEVER, Rider, patience},
     frames::{Ask, Open},
+    outcome::{Ending, Out},
 };
 use crate::{ledger::is_end, stats::count};
 

@@ -9,6 +9,7 @@ mod hearing;
 mod lies;
 pub mod link;
 pub mod motion;
+mod outcome;
 pub mod pings;
 #[cfg(test)]
 mod socket_tests;
@@ -31,8 +32,9 @@ use tokio::{
 use tokio_tungstenite::tungstenite::Message;
 
 use self::{
-    behaviour::{Ending, NEVER, Out, Outage, Rider},
+    behaviour::{NEVER, Rider},
     link::{Endpoint, Socket, heard_takeover},
+    outcome::{Ending, Out, Outage},
 };
 use crate::{
     cli::Manners,
