@@ -62,10 +62,7 @@ async fn a_declined_offer_goes_to_the_next_rider() {
     let merchant = app.merchant().await;
     let mut devices = Vec::new();
     for _ in 0..2 {
-        let (mut device, _) = Device::connect(&app, app.rider("blr").await).await;
-        device.duty(DutyWish::On).await;
-        device.ping(&app, KITCHEN).await;
-        devices.push(device);
+        devices.push(Device::on_duty(&app, "blr", KITCHEN).await);
     }
     let id = id_of(&app.place(merchant, &order("blr")).await);
     let (first, second) = devices.split_at_mut(1);
@@ -92,9 +89,7 @@ async fn a_cancelled_order_leaves_its_rider_free() {
     let app = spawn_app().await;
     app.city("blr", json!({})).await;
     let merchant = app.merchant().await;
-    let (mut device, _) = Device::connect(&app, app.rider("blr").await).await;
-    device.duty(DutyWish::On).await;
-    device.ping(&app, KITCHEN).await;
+    let mut device = Device::on_duty(&app, "blr", KITCHEN).await;
     let id = id_of(&app.place(merchant, &order("blr")).await);
     device.take_offer().await;
     let token = token("merchant", &merchant.to_string());
@@ -117,9 +112,7 @@ async fn a_failed_attempt_brings_the_goods_back() {
     let app = spawn_app().await;
     app.city("blr", json!({})).await;
     let merchant = app.merchant().await;
-    let (mut device, _) = Device::connect(&app, app.rider("blr").await).await;
-    device.duty(DutyWish::On).await;
-    device.ping(&app, KITCHEN).await;
+    let mut device = Device::on_duty(&app, "blr", KITCHEN).await;
     let id = id_of(&app.place(merchant, &order("blr")).await);
     device.take_offer().await;
     let steps = ["at_pickup", "picked_up", "at_dropoff", "attempt_failed", "returning", "returned"];

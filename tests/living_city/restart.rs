@@ -17,9 +17,7 @@ async fn work_in_hand_survives_a_restart() {
     let app = spawn_app().await;
     app.city("blr", json!({})).await;
     let merchant = app.merchant().await;
-    let (mut device, _) = Device::connect(&app, app.rider("blr").await).await;
-    device.duty(DutyWish::On).await;
-    device.ping(&app, KITCHEN).await;
+    let mut device = Device::on_duty(&app, "blr", KITCHEN).await;
     let id = id_of(&app.place(merchant, &order("blr")).await);
     device.take_offer().await;
     let waiting = id_of(&app.place(merchant, &order("blr")).await);
