@@ -2,12 +2,15 @@
 //! of the engine are arguments, frames to send are the answer. The work on a job is in `work`, the socket in `mod`.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-use dispatch_engine::wire::rider::{DutyWish, Hello, Job, Ping, Up};
+use dispatch_engine::wire::{
+    PlaceBody,
+    rider::{DutyWish, Hello, Job, Ping, Up},
+};
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 use uuid::Uuid;
@@ -76,6 +79,8 @@ pub struct Rider {
     pub(super) jobs: Vec<Job>,
     pub(super) step: Option<NextStep>,
     pub(super) failed: BTreeSet<Uuid>,
+    /// Where the goods in hand came from.
+    pub(super) fetched: BTreeMap<Uuid, PlaceBody>,
     pub(super) offer: Option<Thinking>,
     pub(super) ping_every: i64,
     pub(super) next_ping: i64,
@@ -114,6 +119,7 @@ impl Rider {
             jobs: vec![],
             step: None,
             failed: BTreeSet::new(),
+            fetched: BTreeMap::new(),
             offer: None,
             ping_every: 5_000,
             next_ping: NEVER,
@@ -188,7 +194,7 @@ impl Rider {
     }
 
     fn pings_now(&self) -> bool {
-        self.duty == "ON"
+        self.duty == "ON" && !(self.wish == DutyWish::Off && self.jobs.is_empty())
     }
 
     /// When the rider has something to do next.
