@@ -68,6 +68,8 @@ pub struct Rider {
     pub character: Character,
     /// When the shift ends.
     pub shift_end: i64,
+    /// The run is over: no more points, and work in hand is left behind.
+    pub closing: bool,
     /// What the rider wants.
     pub wish: DutyWish,
     pub(super) rng: ChaCha8Rng,
@@ -109,6 +111,7 @@ impl Rider {
         Self {
             character,
             shift_end: NEVER,
+            closing: false,
             wish: DutyWish::On,
             rng,
             motion,
@@ -178,9 +181,11 @@ impl Rider {
         }
     }
 
-    /// Whether the shift is over and nothing is left to do.
+    /// Whether the shift is over and nothing is left to do; at the end of the run it is enough that the engine knows.
     pub fn finished(&self) -> bool {
-        self.wish == DutyWish::Off && self.jobs.is_empty() && matches!(self.duty.as_str(), "OFF" | "AUTO_OFF")
+        let off = matches!(self.duty.as_str(), "OFF" | "AUTO_OFF");
+        let told = off || self.next_duty.as_deref() == Some("OFF");
+        self.wish == DutyWish::Off && if self.closing { told } else { off && self.jobs.is_empty() }
     }
 
     /// Whether the engine has stored every point.
@@ -194,7 +199,7 @@ impl Rider {
     }
 
     fn pings_now(&self) -> bool {
-        self.duty == "ON" && !(self.wish == DutyWish::Off && self.jobs.is_empty())
+        self.duty == "ON" && !self.closing && !(self.wish == DutyWish::Off && self.jobs.is_empty())
     }
 
     /// When the rider has something to do next.
