@@ -33,10 +33,10 @@ fn files(folder: &str) -> Vec<(String, String)> {
     found
 }
 
-/// The code lines below a folder, without comments and without the unit tests at the end of a file.
+/// The code lines below a folder, without comments and unit tests, be they at the end of a file or files of their own.
 fn code(folder: &str) -> Vec<Line> {
     let mut lines = Vec::new();
-    for (file, text) in files(folder) {
+    for (file, text) in files(folder).into_iter().filter(|(file, _)| !file.ends_with("tests.rs")) {
         for (index, line) in text.lines().enumerate() {
             if line.trim_start().starts_with("#[cfg(test)]") {
                 break;

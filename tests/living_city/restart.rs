@@ -46,7 +46,7 @@ async fn points_are_stored_when_the_engine_stops() {
     app.city("blr", json!({})).await;
     let (mut device, _) = Device::connect(&app, app.rider("blr").await).await;
     device.duty(DutyWish::On).await;
-    for _ in 0..5 {
+    for _ in 0..2 {
         device.ping(&app, KITCHEN).await;
     }
     let database = app.stop().await;
@@ -55,7 +55,7 @@ async fn points_are_stored_when_the_engine_stops() {
         .fetch_one(&database.db)
         .await
         .unwrap();
-    assert_eq!(stored, 5);
+    assert_eq!(stored, 2);
 }
 
 #[tokio::test]

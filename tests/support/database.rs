@@ -72,9 +72,14 @@ fn start() -> Cluster {
                 max_connections: 300,
             };
             let postgres = Postgres::start(&folder, &options).await.unwrap();
-            let template = prepare(&postgres).await;
+            let mut admin = PgConnection::connect(&postgres.url("postgres")).await.unwrap();
+            let (template, old) = prepare(&postgres, &mut admin).await;
             let base = postgres.url("").trim_end_matches('/').to_owned();
             started.send(Cluster { base, template }).unwrap();
+            // Beside the first tests, because each takes a checkpoint.
+            for name in old {
+                admin.execute(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).await.unwrap();
+            }
             std::future::pending::<()>().await;
             drop((postgres, folder));
         });
@@ -94,26 +99,20 @@ fn first_free_folder() -> DataDir {
     panic!("64 test programs at once")
 }
 
-/// Throws away the databases of earlier tests and makes the template when the migrations are new.
-async fn prepare(postgres: &Postgres) -> String {
+/// Makes the template when the migrations are new; returns its name and the databases of earlier test programs.
+async fn prepare(postgres: &Postgres, admin: &mut PgConnection) -> (String, Vec<String>) {
     let mut hasher = DefaultHasher::new();
     MIGRATIONS.iter().for_each(|migration| migration.checksum.hash(&mut hasher));
     let template = format!("template_{:016x}", hasher.finish());
-    let mut admin = PgConnection::connect(&postgres.url("postgres")).await.unwrap();
-    let others: Vec<String> = sqlx::query_scalar(
-        "SELECT datname FROM pg_database WHERE (datname LIKE 'test\\_%' OR datname LIKE 'template\\_%') AND datname <> $1",
-    )
-    .bind(&template)
-    .fetch_all(&mut admin)
-    .await
-    .unwrap();
-    for other in others {
-        admin.execute(AssertSqlSafe(format!("DROP DATABASE {other} WITH (FORCE)"))).await.unwrap();
-    }
+    let old = sqlx::query_scalar(
+        "SELECT datname::text FROM pg_database
+         WHERE (datname LIKE 'test\\_%' OR datname LIKE 'template\\_%') AND datname <> $1",
+    );
+    let old = old.bind(&template).fetch_all(admin).await.unwrap();
     let db = pool(&postgres.ensure_database(&template).await.unwrap()).await;
     migrate::migrate(&db).await.unwrap();
     db.close().await;
-    template
+    (template, old)
 }
 
 async fn pool(url: &str) -> Db {

@@ -1,0 +1,104 @@
+//! How riders come, go, fall silent and are passed over.
+
+use dispatch_engine::{
+    domain::{
+        duty::Duty,
+        ids::SessionId,
+        order::{OrderStatus, Step},
+        rider::{KycStatus, Vehicle},
+    },
+    engine::{
+        command::{Command, Outcome, Refusal},
+        effect::Notice,
+    },
+};
+
+use super::harness::*;
+
+#[test]
+fn off_duty_while_carrying_means_finish_first() {
+    let mut town = Town::new();
+    let id = town.assigned(1, 1);
+    let asked =
+        town.ask_now(|reply| Command::SetDuty { rider: rider(1), session: SessionId(1), duty: Duty::Off, reply });
+    assert_eq!(asked, Ok(Outcome::Duty { duty: Duty::On, next: Some(Duty::Off) }));
+    town.place(2);
+    town.step(1, id, Step::PickedUp);
+    town.step(1, id, Step::Delivered);
+    assert!(town.notices.iter().any(|(_, n)| matches!(n, Notice::DutyChanged { duty: Duty::Off, .. })));
+    town.wait(secs(5));
+    assert_eq!(town.status(order(2)), Some(OrderStatus::Queued), "and nothing new is offered");
+}
+
+#[test]
+fn silence_takes_an_idle_rider_off_duty_but_never_an_order_from_a_carrier() {
+    let mut town = Town::new();
+    town.on_duty(1, at(12.971, 77.591));
+    town.wait(secs(601));
+    assert!(town.notices.iter().any(|(_, n)| matches!(n, Notice::DutyChanged { duty: Duty::AutoOff, .. })));
+
+    let mut town = Town::new();
+    let id = town.assigned(1, 1);
+    town.step(1, id, Step::PickedUp);
+    town.wait(secs(1_300));
+    assert_eq!(town.status(id), Some(OrderStatus::PickedUp));
+    let alerts = town.effects.iter().filter(|e| matches!(e, dispatch_engine::engine::effect::Effect::Alert(_))).count();
+    assert_eq!(alerts, 1, "operators are told once");
+}
+
+#[test]
+fn a_pause_of_the_engine_is_not_the_riders_silence() {
+    let mut town = Town::new();
+    town.on_duty(1, at(12.971, 77.591));
+    town.wait(secs(1));
+    town.now = town.now + secs(3_600);
+    town.apply(Command::Tick);
+    assert_eq!(town.city.counts(town.now).riders_on_duty, 1);
+    town.ping(1, at(12.971, 77.591));
+    town.wait(secs(60));
+    assert_eq!(town.city.counts(town.now).riders_on_duty, 1);
+}
+
+#[test]
+fn stale_unapproved_or_too_small_riders_are_not_asked() {
+    let mut town = Town::new();
+    town.on_duty(1, at(12.971, 77.591));
+    town.wait(secs(90));
+    town.place(1);
+    town.wait(secs(3));
+    assert_eq!(town.offer_to(1), None, "the fix is too old");
+    town.ping(1, at(12.971, 77.591));
+    town.wait(secs(1));
+    assert!(town.offer_to(1).is_some());
+
+    let mut town = Town::new();
+    let mut pending = profile(rider(1));
+    pending.kyc = KycStatus::Pending;
+    town.ask(|reply| Command::Connect { rider: pending, session: SessionId(1), reply });
+    let refused =
+        town.ask_now(|reply| Command::SetDuty { rider: rider(1), session: SessionId(1), duty: Duty::On, reply });
+    assert_eq!(refused, Err(Refusal::NotAllowed));
+
+    let mut town = Town::new();
+    town.on_duty(1, at(12.971, 77.591));
+    let mut by_car = spec(order(1), town.now);
+    by_car.vehicle_need = Some(Vehicle::Car);
+    town.place_spec(by_car);
+    let mut bulky = spec(order(2), town.now);
+    bulky.size_units = 11;
+    town.place_spec(bulky);
+    town.wait(secs(3));
+    assert_eq!(town.offer_to(1), None);
+}
+
+#[test]
+fn a_newer_session_takes_over_and_the_older_one_is_not_heard() {
+    let mut town = Town::new();
+    let id = town.on_duty(1, at(12.971, 77.591));
+    town.ask_now(|reply| Command::Connect { rider: profile(id), session: SessionId(2), reply }).unwrap();
+    assert!(matches!(town.notices.last(), Some((_, Notice::TakenOver))));
+    let old = town.ask_now(|reply| Command::SetDuty { rider: id, session: SessionId(1), duty: Duty::Off, reply });
+    assert_eq!(old, Err(Refusal::Superseded));
+    town.apply(Command::Disconnect { rider: id, session: SessionId(1) });
+    assert_eq!(town.city.counts(town.now).riders_connected, 1);
+}
