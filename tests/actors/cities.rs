@@ -28,7 +28,7 @@ use dispatch_engine::{
 
 use crate::{
     bed::{Bed, Screen, at, offer, pune},
-    support::{SOON, until},
+    support::{SOON, rows::earned, until},
 };
 
 #[actix_web::test]
@@ -61,13 +61,7 @@ async fn an_order_goes_from_placed_to_delivered() {
     let status: String =
         sqlx::query_scalar("SELECT status FROM orders WHERE id = $1").bind(order.0).fetch_one(&bed.db).await.unwrap();
     assert_eq!(status, OrderStatus::Delivered.as_str());
-    let earned: i64 =
-        sqlx::query_scalar("SELECT amount FROM wallet_ledger WHERE rider_id = $1 AND account = 'earnings'")
-            .bind(rider.0)
-            .fetch_one(&bed.db)
-            .await
-            .unwrap();
-    assert_eq!(earned, 4_000);
+    assert_eq!(earned(&bed.db, rider).await, [4_000]);
 
     // The operator saw a snapshot, then deltas; the last word on the order is its end.
     until("the operator sees the end", || {

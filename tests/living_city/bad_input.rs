@@ -94,8 +94,8 @@ async fn steps_out_of_order_or_of_others_are_refused() {
     let app = spawn_app().await;
     app.city("blr", json!({})).await;
     let merchant = app.merchant().await;
-    let (mut device, _) = Device::connect(&app, app.rider("blr").await).await;
-    let mut other = Device::on_duty(&app, "blr", KITCHEN).await;
+    let (mut other, _) = Device::connect(&app, app.rider("blr").await).await;
+    let mut device = Device::on_duty(&app, "blr", KITCHEN).await;
     let id = id_of(&app.place(merchant, &order("blr")).await);
     device.take_offer().await;
     assert_eq!(device.progress(&app, id, "delivered", DOOR).await, "illegal_step");

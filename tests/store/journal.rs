@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 use crate::support::{
     TestDatabase,
-    rows::{city_row, rider_row},
+    rows::{city_row, earned, rider_row},
 };
 
 /// 2026-11-23T12:00:00Z.
@@ -331,13 +331,7 @@ async fn a_delivery_moves_money_that_sums_to_zero_once() {
     let sum = "SELECT sum(amount)::int8 FROM (SELECT amount, transaction_id FROM wallet_ledger
                UNION ALL SELECT amount, transaction_id FROM platform_ledger) AS both_ledgers";
     assert_eq!(bed.count(sum).await, 0);
-    let earned: i64 =
-        sqlx::query_scalar("SELECT amount FROM wallet_ledger WHERE rider_id = $1 AND account = 'earnings'")
-            .bind(rider.0)
-            .fetch_one(&bed.db)
-            .await
-            .unwrap();
-    assert_eq!(earned, 4_000);
+    assert_eq!(earned(&bed.db, rider).await, [4_000]);
     // An order that ended is not loaded again.
     assert!(recovery::load_city(&bed.db, &bed.city).await.unwrap().orders.is_empty());
 }

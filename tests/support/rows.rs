@@ -1,4 +1,4 @@
-//! Rows that the tests of single parts begin with. Tests of the whole make theirs over REST, see `world`.
+//! Rows that the tests of single parts begin with or end at. Tests of the whole make theirs over REST, see `world`.
 
 use dispatch_engine::{
     domain::ids::{CityCode, RiderId},
@@ -32,4 +32,13 @@ pub async fn rider_row(db: &Db, city: &CityCode) -> RiderId {
     .await
     .unwrap();
     RiderId(id)
+}
+
+/// What a rider has earned, delivery by delivery, in minor units.
+pub async fn earned(db: &Db, rider: RiderId) -> Vec<i64> {
+    sqlx::query_scalar("SELECT amount FROM wallet_ledger WHERE rider_id = $1 AND account = 'earnings' ORDER BY id")
+        .bind(rider.0)
+        .fetch_all(db)
+        .await
+        .unwrap()
 }
