@@ -17,7 +17,10 @@ use dispatch_engine::{
 };
 use uuid::Uuid;
 
-use crate::{played_city::Stage, support::device::Socket};
+use crate::{
+    played_city::Stage,
+    support::{device::Socket, until},
+};
 
 async fn connect(stage: &Stage) -> Socket {
     Socket::open(stage.address, "/operator", "none", SUBPROTOCOL_OPERATOR_JSON).await.unwrap()
@@ -53,7 +56,8 @@ async fn operators_see_the_city_then_what_changes() {
         let OperatorDown::Alert { kind, rider: who, .. } = next(socket).await else { panic!("no alert") };
         assert_eq!((kind.as_str(), who), ("silent_carrier", Some(rider.0)));
     }
-    assert!(stage.metrics.render().unwrap().contains("dispatch_operator_ignored_frames_total 1"));
+    let ignored = || stage.metrics.render().unwrap().contains("dispatch_operator_ignored_frames_total 1");
+    until("the frame is counted", || ignored().then_some(())).await;
 
     stage.stop.send(true).unwrap();
     for socket in [&mut one, &mut two] {
