@@ -41,6 +41,9 @@ pub struct Target {
     /// Names the run in mobiles and external references, 1 to 24 letters, digits or `-`; drawn when absent.
     #[arg(long, value_parser = run_id)]
     pub run_id: Option<String>,
+    /// Time between the pings of a device; as the engine says when absent.
+    #[arg(long, value_parser = humantime::parse_duration)]
+    pub ping_every: Option<Duration>,
     /// Local addresses 127.0.0.1, 127.0.0.2, ... to connect from, for fleets beyond the ports of one address.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=250))]
     pub sources: u8,
@@ -117,9 +120,6 @@ pub struct Synthetic {
     /// Orders per second, all cities together; the mean of a smooth wave.
     #[arg(long, value_parser = rate)]
     pub orders_per_second: f64,
-    /// Time between the pings of a device; as the engine says when absent.
-    #[arg(long, value_parser = humantime::parse_duration)]
-    pub ping_every: Option<Duration>,
     /// How long to place orders; until SIGINT when absent.
     #[arg(long = "for", value_parser = humantime::parse_duration)]
     pub duration: Option<Duration>,
@@ -231,7 +231,7 @@ mod tests {
         )
         .unwrap();
         let Mode::Synthetic(run) = cli.mode else { panic!("wrong mode") };
-        assert_eq!((run.city.len(), run.ping_every), (2, Some(Duration::from_secs(2))));
+        assert_eq!((run.city.len(), run.target.ping_every), (2, Some(Duration::from_secs(2))));
         let cli = Cli::try_parse_from(
             "loadtest replay --url http://127.0.0.1:1 --jwt-secret s --city rappi-3 --orders o.csv --couriers c.csv \
              --from 12:00 --to 13:00 --speed 20"

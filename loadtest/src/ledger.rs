@@ -71,8 +71,13 @@ pub fn is_end(status: &str) -> bool {
     matches!(status, "delivered" | "returned" | "cancelled" | "expired")
 }
 
-/// Whether the rider of an order holds its goods.
-fn is_carried(status: &str) -> bool {
+/// Whether a rider has an order in hand, before or after pickup.
+pub fn in_hand(status: &str) -> bool {
+    matches!(status, "assigned" | "at_pickup") || (is_carried(status) && !is_end(status))
+}
+
+/// Whether the goods have left the store in a rider's hands.
+pub fn is_carried(status: &str) -> bool {
     matches!(status, "picked_up" | "at_dropoff" | "attempt_failed" | "returning" | "delivered" | "returned")
 }
 

@@ -59,8 +59,12 @@ pub struct Machine {
 /// Orders as they are stored at the end.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Orders {
+    /// Orders whose time to be placed came.
+    pub planned: u64,
     /// Placements that were confirmed.
     pub placed: u64,
+    /// Placements that were refused, or never answered.
+    pub not_placed: u64,
     /// Placements whose answer never came.
     pub in_doubt: u64,
     /// Per real second of placing.
@@ -119,6 +123,7 @@ pub struct Report {
     events: Counts,
     socket_errors: Counts,
     rest_errors: Counts,
+    rest_details: BTreeMap<String, String>,
     connect_errors: Counts,
     byes: Counts,
     crosscheck: CrossCheck,
@@ -166,6 +171,7 @@ impl Report {
             times.quantiles()
         };
         let sums = shared.stats.sums();
+        (orders.planned, orders.not_placed) = (sums.planned, sums.refused);
         Self {
             mode,
             run_id: run_id.to_owned(),
@@ -189,6 +195,7 @@ impl Report {
             events: sums.events.clone(),
             socket_errors: sums.socket_errors.clone(),
             rest_errors: sums.rest_errors.clone(),
+            rest_details: sums.rest_details.clone(),
             connect_errors: sums.connect_errors.clone(),
             byes: sums.byes.clone(),
             crosscheck,
@@ -235,7 +242,9 @@ impl Report {
         line("run", format!("{} {} at clock speed {}", self.mode, self.run_id, self.timing.clock_speed));
         line("machine", format!("{} cores, {}", self.machine.cores, self.machine.os));
         line("riders, on duty at the start", format!("{}, {}", self.riders, self.riders_on_duty_at_start));
-        line("orders placed, in doubt", format!("{}, {}", self.orders.placed, self.orders.in_doubt));
+        let o = &self.orders;
+        let placed = format!("{}, {}, {}, {}", o.planned, o.placed, o.not_placed, o.in_doubt);
+        line("orders planned, placed, not placed, in doubt", placed);
         line("orders per real second", format!("{:.2}", self.orders.per_real_second));
         line("orders by status", listed(&self.orders.by_status));
         line("end reasons", listed(&self.orders.end_reasons));
@@ -253,6 +262,8 @@ impl Report {
         line("events", listed(&self.events));
         line("errors on sockets", listed(&self.socket_errors));
         line("errors over REST", listed(&self.rest_errors));
+        let details: Vec<&str> = self.rest_details.values().map(String::as_str).collect();
+        line("the first of each", details.join("\n"));
         line("failed connections", listed(&self.connect_errors));
         line("byes", listed(&self.byes));
         let check = &self.crosscheck;

@@ -117,11 +117,11 @@ pub async fn plan_synthetic(args: &Synthetic, api: &Api) -> anyhow::Result<Plan>
         drain_for: args.target.drain_for.map_or(600_000, millis),
         manners: args.manners.clone(),
         haunts: areas.into_iter().map(Some).collect(),
-        ping_every_ms: args.ping_every.map(millis),
+        ping_every_ms: args.target.ping_every.map(millis),
         detour: 1.4,
         config: json!({
             "cities": args.city, "riders": args.riders, "orders_per_second": args.orders_per_second,
-            "ping_every_ms": args.ping_every.map(millis), "for_ms": place_for, "seed": args.target.seed,
+            "ping_every_ms": args.target.ping_every.map(millis), "for_ms": place_for, "seed": args.target.seed,
             "merchants": args.target.merchants, "sources": args.target.sources, "manners": args.manners,
         }),
     })
@@ -147,6 +147,7 @@ pub async fn plan_replay(args: &Replay, api: &Api) -> anyhow::Result<Plan> {
     let plan = replay::plan(&orders.rows, args.from, args.to, &args.manners, &mut rng);
     let config = json!({
         "city": args.city, "from_s": args.from, "to_s": args.to, "fleet": args.fleet, "detour": args.detour,
+        "ping_every_ms": args.target.ping_every.map(millis),
         "seed": args.target.seed, "merchants": args.target.merchants, "manners": args.manners,
         "orders_in_day": orders.rows.len(), "orders_clamped_ready_before_placed": orders.clamped,
         "orders_in_window": plan.len(), "couriers_in_day": couriers.rows.len(),
@@ -165,7 +166,7 @@ pub async fn plan_replay(args: &Replay, api: &Api) -> anyhow::Result<Plan> {
         drain_for,
         manners: args.manners.clone(),
         haunts: vec![None],
-        ping_every_ms: None,
+        ping_every_ms: args.target.ping_every.map(millis),
         detour: args.detour,
         config,
     })

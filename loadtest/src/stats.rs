@@ -11,7 +11,7 @@ use std::{
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::device::pings::PingTally;
+use crate::{api::ApiError, device::pings::PingTally};
 
 /// The longest time a histogram tells apart: a day, in its unit.
 const DAY_S: u64 = 86_400;
@@ -113,6 +113,12 @@ pub struct Sums {
     pub socket_errors: Counts,
     /// Problems over REST by call and code.
     pub rest_errors: Counts,
+    /// The first explanation that came with each of them.
+    pub rest_details: BTreeMap<String, String>,
+    /// Orders whose time to be placed came.
+    pub planned: u64,
+    /// Orders whose placement was refused for good.
+    pub refused: u64,
     /// Connections that could not be made, by reason.
     pub connect_errors: Counts,
     /// `bye` frames by reason.
@@ -142,6 +148,9 @@ impl Default for Stats {
                 events: Counts::new(),
                 socket_errors: Counts::new(),
                 rest_errors: Counts::new(),
+                rest_details: BTreeMap::new(),
+                planned: 0,
+                refused: 0,
                 connect_errors: Counts::new(),
                 byes: Counts::new(),
                 pings: PingTally::default(),
@@ -163,6 +172,14 @@ impl Stats {
     /// Counts something that happened.
     pub fn event(&self, what: &str) {
         count(&mut self.sums().events, what);
+    }
+
+    /// Counts a problem of a call over REST, and keeps its first explanation.
+    pub fn rest_error(&self, call: &str, error: &ApiError) {
+        let what = format!("{call}: {}", error.code());
+        let mut sums = self.sums();
+        count(&mut sums.rest_errors, &what);
+        sums.rest_details.entry(what).or_insert_with(|| error.to_string());
     }
 
     /// Reads a counter.

@@ -2,12 +2,15 @@
 //! of the engine are arguments, frames to send are the answer. The work on a job is in `work`, the socket in `mod`.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-use dispatch_engine::wire::rider::{DutyWish, Hello, Job, Ping, Up};
+use dispatch_engine::wire::{
+    PlaceBody,
+    rider::{DutyWish, Hello, Job, Ping, Up},
+};
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 use uuid::Uuid;
@@ -65,6 +68,8 @@ pub struct Rider {
     pub character: Character,
     /// When the shift ends.
     pub shift_end: i64,
+    /// The run is over: no more points, and work in hand is left behind.
+    pub closing: bool,
     /// What the rider wants.
     pub wish: DutyWish,
     pub(super) rng: ChaCha8Rng,
@@ -76,6 +81,8 @@ pub struct Rider {
     pub(super) jobs: Vec<Job>,
     pub(super) step: Option<NextStep>,
     pub(super) failed: BTreeSet<Uuid>,
+    /// Where the goods in hand came from.
+    pub(super) fetched: BTreeMap<Uuid, PlaceBody>,
     pub(super) offer: Option<Thinking>,
     pub(super) ping_every: i64,
     pub(super) next_ping: i64,
@@ -104,6 +111,7 @@ impl Rider {
         Self {
             character,
             shift_end: NEVER,
+            closing: false,
             wish: DutyWish::On,
             rng,
             motion,
@@ -114,6 +122,7 @@ impl Rider {
             jobs: vec![],
             step: None,
             failed: BTreeSet::new(),
+            fetched: BTreeMap::new(),
             offer: None,
             ping_every: 5_000,
             next_ping: NEVER,
@@ -172,9 +181,11 @@ impl Rider {
         }
     }
 
-    /// Whether the shift is over and nothing is left to do.
+    /// Whether the shift is over and nothing is left to do; at the end of the run it is enough that the engine knows.
     pub fn finished(&self) -> bool {
-        self.wish == DutyWish::Off && self.jobs.is_empty() && matches!(self.duty.as_str(), "OFF" | "AUTO_OFF")
+        let off = matches!(self.duty.as_str(), "OFF" | "AUTO_OFF");
+        let told = off || self.next_duty.as_deref() == Some("OFF");
+        self.wish == DutyWish::Off && if self.closing { told } else { off && self.jobs.is_empty() }
     }
 
     /// Whether the engine has stored every point.
@@ -188,7 +199,7 @@ impl Rider {
     }
 
     fn pings_now(&self) -> bool {
-        self.duty == "ON"
+        self.duty == "ON" && !self.closing && !(self.wish == DutyWish::Off && self.jobs.is_empty())
     }
 
     /// When the rider has something to do next.

@@ -14,7 +14,10 @@ use super::{
     frames::{Ask, Open},
     outcome::{Ending, Out},
 };
-use crate::{ledger::is_end, stats::count};
+use crate::{
+    ledger::{in_hand, is_carried, is_end},
+    stats::count,
+};
 
 /// Real time after which a refused duty is asked for again, and a step that could not be stored.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
@@ -36,7 +39,11 @@ impl Rider {
         let mut out = Out::default();
         match frame {
             Down::Welcome(welcome) => self.welcomed(now, welcome, shared, &mut out),
-            Down::PingsAck { received_to, stored_to, refused } => self.pings.acked(received_to, stored_to, &refused),
+            Down::PingsAck { received_to, stored_to, refused } => {
+                // Points on their way while the rider goes off duty are late by no one's fault.
+                let going = self.wish == DutyWish::Off;
+                self.pings.acked(received_to, stored_to, &refused, going);
+            }
             Down::Offer(offer) => self.offered(now, &offer, shared, true),
             Down::OfferClosed { re, offer, why } => {
                 self.answered(now, re.as_deref(), shared);
@@ -104,6 +111,7 @@ impl Rider {
         // A step whose answer was lost is answered again: only then is it known how the order ended.
         let told: Vec<Uuid> = believed.into_iter().filter(|order| !self.reports(*order)).collect();
         shared.ledger.books().plan(self.character.rider, &told, &plan);
+        welcome.plan.iter().for_each(|job| self.remember_pickups(job));
         self.jobs = welcome.plan;
         self.replan(now, shared);
         out.frames.extend(self.requests.reconnected(now, patience(shared)));
@@ -177,7 +185,14 @@ impl Rider {
         self.replan(now, shared);
     }
 
+    fn remember_pickups(&mut self, job: &Job) {
+        for stop in job.stops.iter().filter(|stop| stop.kind == "pickup") {
+            self.fetched.insert(stop.order, stop.place.clone());
+        }
+    }
+
     fn put(&mut self, job: Job) {
+        self.remember_pickups(&job);
         match self.jobs.iter_mut().find(|held| held.job == job.job) {
             Some(held) => *held = job,
             None => self.jobs.push(job),
@@ -193,6 +208,11 @@ impl Rider {
         shared: &Shared,
     ) {
         let rider = self.character.rider;
+        // The answer to a step may leave the job out: what follows from its own step the device knows.
+        let job = match asked {
+            Some(Open { ask: Ask::Step { .. }, .. }) => job.or_else(|| self.advanced(order, status, version)),
+            _ => job,
+        };
         let holds = job.as_ref().is_some_and(|job| job.orders.iter().any(|o| o.order == order)) && !is_end(status);
         if let Some(Open { ask: Ask::Step { step, .. }, .. }) = asked {
             shared.ledger.books().progressed(rider, order, status, version, holds);
@@ -213,6 +233,31 @@ impl Rider {
         self.replan(now, shared);
     }
 
+    /// The job of an order after a step of this device; `None` when the order is no longer in its hands.
+    fn advanced(&self, order: Uuid, status: &str, version: Option<i32>) -> Option<Job> {
+        if !in_hand(status) {
+            return None;
+        }
+        let mut job = self.jobs.iter().find(|job| job.orders.iter().any(|o| o.order == order))?.clone();
+        for changed in job.orders.iter_mut().filter(|o| o.order == order) {
+            changed.status = status.to_owned();
+            changed.version = version.unwrap_or(changed.version);
+        }
+        if is_carried(status) {
+            job.stops.retain(|stop| stop.order != order || stop.kind != "pickup");
+        }
+        if status == "returning" {
+            // Back to where the goods came from; only the engine can say when.
+            let back = self.fetched.get(&order).map(|place| ("return".to_owned(), place.clone()));
+            for stop in job.stops.iter_mut().filter(|stop| stop.order == order) {
+                if let Some((kind, place)) = back.clone() {
+                    (stop.kind, stop.place) = (kind, place);
+                }
+            }
+        }
+        Some(job)
+    }
+
     fn drop_order(&mut self, order: Uuid) {
         for job in &mut self.jobs {
             job.orders.retain(|o| o.order != order);
@@ -220,6 +265,7 @@ impl Rider {
         }
         self.jobs.retain(|job| !job.orders.is_empty());
         self.failed.remove(&order);
+        self.fetched.remove(&order);
     }
 
     /// A request was refused.

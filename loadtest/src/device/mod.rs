@@ -226,6 +226,7 @@ impl Device<'_> {
             Phase::Running { t0 } => self.rider.shift_end = self.shift.off.map_or(NEVER, |off| t0 + off),
             Phase::Closing => {
                 self.rider.wish = DutyWish::Off;
+                self.rider.closing = true;
                 self.parting.get_or_insert(Instant::now() + PARTING);
             }
         }

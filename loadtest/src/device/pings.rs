@@ -117,13 +117,13 @@ impl PingBuffer {
         self.late_to = self.last_seq;
     }
 
-    /// The engine's acknowledgement.
-    pub fn acked(&mut self, received_to: u64, stored_to: u64, refused: &[RefusedPing]) {
+    /// The engine's acknowledgement; `going` tells whether the rider is about to go off duty.
+    pub fn acked(&mut self, received_to: u64, stored_to: u64, refused: &[RefusedPing], going: bool) {
         self.received_to = self.received_to.max(received_to.min(self.last_seq));
         self.stored_to = self.stored_to.max(stored_to.min(self.last_seq));
         for RefusedPing { seq, reason } in refused {
             let late = *seq <= self.late_to && matches!(reason.as_str(), "duplicate" | "too_old" | "off_duty");
-            let rightly = self.lies.remove(seq) || late;
+            let rightly = self.lies.remove(seq) || late || (going && reason == "off_duty");
             let counts = if rightly { &mut self.tally.refused_rightly } else { &mut self.tally.refused };
             *counts.entry(reason.clone()).or_default() += 1;
             if let Ok(index) = self.kept.binary_search_by_key(seq, |ping| ping.seq) {
@@ -171,11 +171,11 @@ mod tests {
         (0..5).for_each(|_| buffer.record(ping(), false));
         assert_eq!(seqs(&buffer.batch()), [1, 2, 3, 4, 5]);
         assert!(buffer.batch().is_empty());
-        buffer.acked(4, 2, &[]);
+        buffer.acked(4, 2, &[], false);
         buffer.record(ping(), false);
         buffer.reconnected();
         assert_eq!(seqs(&buffer.batch()), [3, 4, 5, 6]);
-        buffer.acked(6, 6, &[RefusedPing { seq: 3, reason: "duplicate".into() }]);
+        buffer.acked(6, 6, &[RefusedPing { seq: 3, reason: "duplicate".into() }], false);
         assert!(buffer.all_stored());
         let tally = buffer.tally();
         assert_eq!((tally.sent, tally.received_to, tally.stored_to), (6, 6, 6));
@@ -190,7 +190,7 @@ mod tests {
         buffer.record(ping(), false);
         buffer.batch();
         let no = |seq, reason: &str| RefusedPing { seq, reason: reason.into() };
-        buffer.acked(2, 0, &[no(1, "out_of_world"), no(2, "off_duty"), no(9, "future")]);
+        buffer.acked(2, 0, &[no(1, "out_of_world"), no(2, "off_duty"), no(9, "future")], false);
         assert!(buffer.all_stored());
         let tally = buffer.tally();
         assert_eq!((tally.lies, &tally.refused_rightly["out_of_world"]), (1, &1));
@@ -212,7 +212,7 @@ mod tests {
     fn an_ack_beyond_what_was_recorded_is_not_believed() {
         let mut buffer = PingBuffer::new(Uuid::nil());
         buffer.record(ping(), false);
-        buffer.acked(99, 99, &[]);
+        buffer.acked(99, 99, &[], false);
         assert_eq!(buffer.tally().received_to, 1);
     }
 }

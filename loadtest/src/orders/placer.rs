@@ -22,7 +22,6 @@ use super::PlannedOrder;
 use crate::{
     api::{Answer, Api, ApiError},
     device::Shared,
-    stats::count,
 };
 
 /// Placements at the same time; beyond it the next one waits, which shows in the placing lag.
@@ -142,7 +141,11 @@ impl Merchants {
     async fn place(&self, order: &PlannedOrder, t0: i64) -> Option<Uuid> {
         let clock = &self.shared.clock;
         let lag = clock.real_micros(clock.now() - (t0 + order.at));
-        self.shared.stats.sums().placing_lag.record(lag);
+        {
+            let mut sums = self.shared.stats.sums();
+            sums.planned += 1;
+            sums.placing_lag.record(lag);
+        }
         let reference = format!("{}{}", self.prefix, order.number);
         let body = self.body(order, &reference, t0);
         let merchant = self.merchant(order);
@@ -185,7 +188,10 @@ impl Merchants {
         if answers.iter().any(|answer| answer.replayed) {
             self.shared.stats.event("placement_replayed");
         }
-        let id = answers.first().map(|answer| answer.body.id)?;
+        let Some(id) = answers.first().map(|answer| answer.body.id) else {
+            self.shared.stats.sums().refused += 1;
+            return None;
+        };
         self.shared.stats.placed.fetch_add(1, Relaxed);
         Some(id)
     }
@@ -237,7 +243,7 @@ impl Merchants {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            count(&mut self.shared.stats.sums().rest_errors, &format!("{call}: {}", error.code()));
+            self.shared.stats.rest_error(call, &error);
             doubtful |= error.leaves_doubt();
             let Some(asked) = error.retry_after() else { return Err(doubtful) };
             wait = (wait * 2).max(asked).min(LONGEST_WAIT.max(asked));
