@@ -69,13 +69,3 @@ pub async fn ping(db: &Db) -> Result<(), StoreError> {
     sqlx::query_scalar!("SELECT 1").fetch_one(db).await?;
     Ok(())
 }
-
-/// The database that this build's queries were checked against; `None` in an offline build, whose tests with a database
-/// are the ones in `tests/`.
-#[cfg(test)]
-pub(crate) async fn checked_against() -> Option<Db> {
-    match option_env!("DATABASE_URL") {
-        Some(url) => Some(Db::connect(url).await.unwrap()),
-        None => None,
-    }
-}

@@ -30,7 +30,7 @@ async fn a_socket_takes_only_a_riders_token() {
     for (bearer, status) in
         [("nonsense".to_owned(), 401), (token("operator", "olga"), 403), (token("merchant", &rider), 403)]
     {
-        match Socket::open(&app, "/v1/rider/socket", &bearer, SUBPROTOCOL_JSON).await {
+        match Socket::open(app.address, "/v1/rider/socket", &bearer, SUBPROTOCOL_JSON).await {
             Err(Error::Http(response)) => assert_eq!(response.status().as_u16(), status),
             other => panic!("let in: {:?}", other.map(|_| ())),
         }
@@ -94,10 +94,8 @@ async fn steps_out_of_order_or_of_others_are_refused() {
     let app = spawn_app().await;
     app.city("blr", json!({})).await;
     let merchant = app.merchant().await;
-    let (mut device, _) = Device::connect(&app, app.rider("blr").await).await;
     let (mut other, _) = Device::connect(&app, app.rider("blr").await).await;
-    device.duty(DutyWish::On).await;
-    device.ping(&app, KITCHEN).await;
+    let mut device = Device::on_duty(&app, "blr", KITCHEN).await;
     let id = id_of(&app.place(merchant, &order("blr")).await);
     device.take_offer().await;
     assert_eq!(device.progress(&app, id, "delivered", DOOR).await, "illegal_step");

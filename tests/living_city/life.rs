@@ -4,6 +4,7 @@ use dispatch_engine::wire::rider::{Down, DutyWish, Up};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::order_in_hand;
 use crate::support::{
     client::answer,
     device::Device,
@@ -62,10 +63,7 @@ async fn a_declined_offer_goes_to_the_next_rider() {
     let merchant = app.merchant().await;
     let mut devices = Vec::new();
     for _ in 0..2 {
-        let (mut device, _) = Device::connect(&app, app.rider("blr").await).await;
-        device.duty(DutyWish::On).await;
-        device.ping(&app, KITCHEN).await;
-        devices.push(device);
+        devices.push(Device::on_duty(&app, "blr", KITCHEN).await);
     }
     let id = id_of(&app.place(merchant, &order("blr")).await);
     let (first, second) = devices.split_at_mut(1);
@@ -89,14 +87,7 @@ async fn a_declined_offer_goes_to_the_next_rider() {
 
 #[tokio::test]
 async fn a_cancelled_order_leaves_its_rider_free() {
-    let app = spawn_app().await;
-    app.city("blr", json!({})).await;
-    let merchant = app.merchant().await;
-    let (mut device, _) = Device::connect(&app, app.rider("blr").await).await;
-    device.duty(DutyWish::On).await;
-    device.ping(&app, KITCHEN).await;
-    let id = id_of(&app.place(merchant, &order("blr")).await);
-    device.take_offer().await;
+    let (app, merchant, mut device, id) = order_in_hand().await;
     let token = token("merchant", &merchant.to_string());
     let path = format!("/v1/orders/{id}/cancel");
     let cancelled = answer(app.request(Method::POST, &path, &token).json(&json!({ "reason": "kitchen closed" }))).await;
@@ -114,14 +105,7 @@ async fn a_cancelled_order_leaves_its_rider_free() {
 
 #[tokio::test]
 async fn a_failed_attempt_brings_the_goods_back() {
-    let app = spawn_app().await;
-    app.city("blr", json!({})).await;
-    let merchant = app.merchant().await;
-    let (mut device, _) = Device::connect(&app, app.rider("blr").await).await;
-    device.duty(DutyWish::On).await;
-    device.ping(&app, KITCHEN).await;
-    let id = id_of(&app.place(merchant, &order("blr")).await);
-    device.take_offer().await;
+    let (app, _, mut device, id) = order_in_hand().await;
     let steps = ["at_pickup", "picked_up", "at_dropoff", "attempt_failed", "returning", "returned"];
     for step in steps {
         assert_eq!(device.progress(&app, id, step, DOOR).await, step);

@@ -8,7 +8,6 @@ use crate::support::{
     spawn_app,
     world::{KITCHEN, id_of, order},
 };
-use dispatch_engine::wire::rider::DutyWish;
 
 #[tokio::test]
 async fn an_operator_sees_the_city_and_its_changes() {
@@ -25,9 +24,7 @@ async fn an_operator_sees_the_city_and_its_changes() {
     assert_eq!(snapshot.city, "blr");
     assert!(snapshot.orders.iter().any(|row| row.order == before), "{snapshot:?}");
 
-    let (mut device, _) = Device::connect(&app, app.rider("blr").await).await;
-    device.duty(DutyWish::On).await;
-    device.ping(&app, KITCHEN).await;
+    let mut device = Device::on_duty(&app, "blr", KITCHEN).await;
     device.take_offer().await;
     let assigned = |frame: &OperatorDown| match frame {
         OperatorDown::Delta(delta) => {

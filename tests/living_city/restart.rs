@@ -1,11 +1,9 @@
 //! The engine stops, in order or not, and another one goes on from the database.
 
-use dispatch_engine::{
-    clock::Clock,
-    wire::rider::{Down, DutyWish},
-};
+use dispatch_engine::{clock::Clock, wire::rider::Down};
 use serde_json::json;
 
+use crate::order_in_hand;
 use crate::support::{
     device::Device,
     spawn_app, spawn_app_with,
@@ -14,14 +12,7 @@ use crate::support::{
 
 #[tokio::test]
 async fn work_in_hand_survives_a_restart() {
-    let app = spawn_app().await;
-    app.city("blr", json!({})).await;
-    let merchant = app.merchant().await;
-    let (mut device, _) = Device::connect(&app, app.rider("blr").await).await;
-    device.duty(DutyWish::On).await;
-    device.ping(&app, KITCHEN).await;
-    let id = id_of(&app.place(merchant, &order("blr")).await);
-    device.take_offer().await;
+    let (app, merchant, mut device, id) = order_in_hand().await;
     let waiting = id_of(&app.place(merchant, &order("blr")).await);
     let rider = device.rider;
     let database = app.stop().await;
@@ -46,11 +37,8 @@ async fn work_in_hand_survives_a_restart() {
 async fn points_are_stored_when_the_engine_stops() {
     let app = spawn_app().await;
     app.city("blr", json!({})).await;
-    let (mut device, _) = Device::connect(&app, app.rider("blr").await).await;
-    device.duty(DutyWish::On).await;
-    for _ in 0..2 {
-        device.ping(&app, KITCHEN).await;
-    }
+    let mut device = Device::on_duty(&app, "blr", KITCHEN).await;
+    device.ping(&app, DOOR).await;
     let database = app.stop().await;
     let stored: i64 = sqlx::query_scalar("SELECT count(*) FROM location_logs WHERE rider_id = $1")
         .bind(device.rider)

@@ -6,7 +6,10 @@ use uuid::Uuid;
 
 use dispatch_engine::{clock::Clock, http::auth::Tokens, wire::token::Claims};
 
-use crate::harness::{SECRET, start};
+use crate::{
+    harness::start,
+    support::{SECRET, client::answer, token, token_for},
+};
 
 #[actix_web::test]
 async fn every_kind_of_wrong_token_has_its_code() {
@@ -14,25 +17,24 @@ async fn every_kind_of_wrong_token_has_its_code() {
     let now = Clock::wall().as_millis() / 1_000;
     let expired = Claims { sub: "ada".into(), role: "admin".into(), cities: vec![], iat: now - 900, exp: now - 600 };
     let claims = Claims { exp: now + 600, ..expired.clone() };
-    let missing = rest.client.get(format!("{}/v1/cities", rest.base));
-    let answer = rest.send(missing).await;
-    answer.problem(401, "token_missing");
-    assert_eq!(answer.headers["www-authenticate"], "Bearer realm=\"dispatch\"");
+    let missing = answer(rest.client.get(format!("{}/v1/cities", rest.base))).await;
+    missing.problem(401, "token_missing");
+    assert_eq!(missing.headers["www-authenticate"], "Bearer realm=\"dispatch\"");
     let basic = rest.client.get(format!("{}/v1/cities", rest.base)).basic_auth("ada", Some("secret"));
-    rest.send(basic).await.problem(401, "token_malformed");
+    answer(basic).await.problem(401, "token_malformed");
     rest.get("/v1/cities", "not-a-token").await.problem(401, "token_malformed");
-    rest.get("/v1/cities", &Tokens::new(&SECRET).issue(&expired)).await.problem(401, "token_expired");
+    rest.get("/v1/cities", &Tokens::new(SECRET.as_bytes()).issue(&expired)).await.problem(401, "token_expired");
     rest.get("/v1/cities", &Tokens::new(&[8; 32]).issue(&claims)).await.problem(401, "token_invalid");
-    rest.get("/v1/cities", &rest.token("merchant", "not-an-id", &[])).await.problem(401, "token_invalid");
-    rest.get("/v1/cities", &Tokens::new(&SECRET).issue(&claims)).await.ok(200);
+    rest.get("/v1/cities", &token("merchant", "not-an-id")).await.problem(401, "token_invalid");
+    rest.get("/v1/cities", &Tokens::new(SECRET.as_bytes()).issue(&claims)).await.ok(200);
 }
 
 #[actix_web::test]
 async fn another_role_is_refused_by_every_route_it_may_not_use() {
     let rest = start().await;
     let id = Uuid::new_v4().to_string();
-    let (rider, merchant) = (rest.token("rider", &id, &[]), rest.token("merchant", &id, &[]));
-    let stranger = rest.token("operator", "olga", &["elsewhere"]);
+    let (rider, merchant) = (token("rider", &id), token("merchant", &id));
+    let stranger = token_for("operator", "olga", &["elsewhere"]);
     let (city, order) = (rest.new_city(), rest.new_order());
     let snapshot = format!("/v1/cities/{}/snapshot", rest.city);
     let name = json!({ "name": "x" });
@@ -65,12 +67,12 @@ async fn metrics_can_ask_for_a_token() {
     let closed = dispatch_engine::http::Options { open_metrics: false, ..Default::default() };
     let rest = crate::harness::start_with(closed).await;
     let open = rest.client.get(format!("{}/metrics", rest.base));
-    rest.send(open).await.problem(401, "token_missing");
-    let rider = rest.token("rider", &Uuid::new_v4().to_string(), &[]);
+    answer(open).await.problem(401, "token_missing");
+    let rider = token("rider", &Uuid::new_v4().to_string());
     rest.get("/metrics", &rider).await.problem(403, "wrong_role");
     let text = rest.get("/metrics", &rest.admin()).await.ok(200).as_str().unwrap().to_owned();
     assert!(text.contains("dispatch_http_problems_total{code=\"token_missing\"} 1"), "{text}");
     assert!(text.contains("route=\"/v1/cities\""), "{text}");
     let request = rest.request(Method::DELETE, "/metrics", &rest.admin());
-    assert_eq!(rest.send(request).await.headers["allow"], "GET");
+    assert_eq!(answer(request).await.headers["allow"], "GET");
 }

@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use uuid::Uuid;
 
-use crate::harness::{Rest, start, start_with};
+use crate::{
+    harness::{Rest, start, start_with},
+    support::client::answer,
+};
 
 /// An order with one field changed.
 fn with(rest: &Rest, field: &str, value: Value) -> Value {
@@ -24,16 +27,16 @@ async fn bodies_that_cannot_be_read() {
         request.header(CONTENT_TYPE, "application/json; charset=utf-8").body(text.to_owned())
     };
     for broken in ["", "{", "{\"city\": }", "\u{0}"] {
-        rest.send(raw(broken)).await.problem(400, "malformed_json");
+        answer(raw(broken)).await.problem(400, "malformed_json");
     }
-    rest.send(raw("[]")).await.problem(400, "wrong_type");
-    rest.send(raw("7")).await.problem(400, "wrong_type");
-    rest.send(raw(&"[".repeat(60_000))).await.problem(400, "wrong_type");
+    answer(raw("[]")).await.problem(400, "wrong_type");
+    answer(raw("7")).await.problem(400, "wrong_type");
+    answer(raw(&"[".repeat(60_000))).await.problem(400, "wrong_type");
     let deep = format!("{{\"metadata\":{{\"a\":{}1{}}}}}", "[".repeat(5_000), "]".repeat(5_000));
-    rest.send(raw(&deep)).await.problem(400, "malformed_json");
-    rest.send(raw(&" ".repeat(70_000))).await.problem(413, "body_too_large");
+    answer(raw(&deep)).await.problem(400, "malformed_json");
+    answer(raw(&" ".repeat(70_000))).await.problem(413, "body_too_large");
     let text = rest.request(Method::POST, "/v1/orders", &merchant).body("city=x");
-    rest.send(text).await.problem(415, "unsupported_media_type");
+    answer(text).await.problem(415, "unsupported_media_type");
     rest.get("/health/ready", "").await.ok(200);
 }
 
@@ -102,7 +105,7 @@ async fn routes_paths_and_queries() {
     let rest = start().await;
     let admin = rest.admin();
     rest.get("/v1/nothing", &admin).await.problem(404, "no_such_route");
-    let answer = rest.send(rest.request(Method::PUT, "/v1/orders", &admin)).await;
+    let answer = answer(rest.request(Method::PUT, "/v1/orders", &admin)).await;
     answer.problem(405, "method_not_allowed");
     assert_eq!(answer.headers["allow"], "GET, POST");
     rest.get("/v1/orders/not-an-id", &admin).await.problem(400, "bad_path");

@@ -18,19 +18,20 @@ use dispatch_engine::{
     http::{self, Deps, auth::Tokens},
     metrics::Metrics,
     store::{contacts::Sealer, partitions},
-    wire::token::Claims,
 };
-use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::{
     city::{FakeCity, Script},
-    database::TestDatabase,
+    support::{
+        SECRET, TestDatabase,
+        client::{Answer, answer},
+        token,
+    },
 };
-
-pub const SECRET: [u8; 32] = [7; 32];
 
 pub struct Rest {
     pub base: String,
@@ -49,32 +50,6 @@ pub struct Rest {
 impl Drop for Rest {
     fn drop(&mut self) {
         drop(self.server.stop(false));
-    }
-}
-
-/// An answer, read whole.
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: reqwest::header::HeaderMap,
-    pub body: Value,
-}
-
-impl Answer {
-    /// Asserts that this is a problem of the given code, whose form is right, and returns its body.
-    #[track_caller]
-    pub fn problem(&self, status: u16, code: &str) -> &Value {
-        assert_eq!((self.status.as_u16(), self.body["code"].as_str()), (status, Some(code)), "{}", self.body);
-        assert_eq!(self.headers["content-type"], "application/problem+json");
-        assert_eq!(self.body["type"], format!("urn:dispatch:problem:{code}"));
-        assert_eq!(self.body["status"], status);
-        assert!(self.headers.contains_key("x-request-id"));
-        &self.body
-    }
-
-    #[track_caller]
-    pub fn ok(&self, status: u16) -> &Value {
-        assert_eq!(self.status.as_u16(), status, "{}", self.body);
-        &self.body
     }
 }
 
@@ -122,7 +97,7 @@ pub async fn start_with(options: http::Options) -> Rest {
         cache: Cache::in_process(),
         clock,
         metrics,
-        tokens: Tokens::new(&SECRET),
+        tokens: Tokens::new(SECRET.as_bytes()),
         sealer: Sealer::new(&[9; 32]),
         options,
     };
@@ -148,34 +123,20 @@ pub async fn start_with(options: http::Options) -> Rest {
 }
 
 impl Rest {
-    pub fn token(&self, role: &str, sub: &str, cities: &[&str]) -> String {
-        let now = Clock::wall().as_millis() / 1_000;
-        let cities = cities.iter().map(|city| (*city).to_owned()).collect();
-        self.deps.tokens.issue(&Claims { sub: sub.into(), role: role.into(), cities, iat: now, exp: now + 600 })
-    }
-
     pub fn admin(&self) -> String {
-        self.token("admin", "ada", &[])
+        token("admin", "ada")
     }
 
     pub fn request(&self, method: Method, path: &str, token: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.base)).bearer_auth(token)
     }
 
-    pub async fn send(&self, request: RequestBuilder) -> Answer {
-        let response = request.send().await.unwrap();
-        let (status, headers) = (response.status(), response.headers().clone());
-        let text = response.text().await.unwrap();
-        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Answer { status, headers, body }
-    }
-
     pub async fn get(&self, path: &str, token: &str) -> Answer {
-        self.send(self.request(Method::GET, path, token)).await
+        answer(self.request(Method::GET, path, token)).await
     }
 
     pub async fn post(&self, path: &str, token: &str, body: &Value) -> Answer {
-        self.send(self.request(Method::POST, path, token).json(body)).await
+        answer(self.request(Method::POST, path, token).json(body)).await
     }
 
     pub fn new_city(&self) -> Value {
@@ -199,7 +160,7 @@ impl Rest {
     pub async fn merchant(&self) -> (Uuid, String) {
         let answer = self.post("/v1/merchants", &self.admin(), &json!({ "name": "Dosa Corner" })).await;
         let id: Uuid = answer.ok(201)["id"].as_str().unwrap().parse().unwrap();
-        (id, self.token("merchant", &id.to_string(), &[]))
+        (id, token("merchant", &id.to_string()))
     }
 
     /// A new order of a merchant, stored.

@@ -6,10 +6,10 @@
 mod access;
 mod bad_input;
 mod city;
-#[path = "../support/database.rs"]
-mod database;
 mod harness;
 mod orders;
 mod paging;
 mod resources;
 mod sockets;
+#[path = "../support/mod.rs"]
+mod support;

@@ -8,10 +8,16 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::{Answer, Rest, start};
+use crate::{
+    harness::{Rest, start},
+    support::{
+        client::{Answer, answer},
+        token, token_for,
+    },
+};
 
 async fn place(rest: &Rest, token: &str, key: &str, body: &Value) -> Answer {
-    rest.send(rest.request(Method::POST, "/v1/orders", token).header("Idempotency-Key", key).json(body)).await
+    answer(rest.request(Method::POST, "/v1/orders", token).header("Idempotency-Key", key).json(body)).await
 }
 
 #[actix_web::test]
@@ -87,14 +93,14 @@ async fn an_order_is_seen_by_those_it_concerns_only() {
     let placed = rest.post("/v1/orders", &merchant, &order).await;
     let id: Uuid = placed.ok(201)["id"].as_str().unwrap().parse().unwrap();
     let path = format!("/v1/orders/{id}");
-    let rider_token = rest.token("rider", &rider.to_string(), &[]);
+    let rider_token = token("rider", &rider.to_string());
 
-    for stranger in [&neighbour, &rider_token, &rest.token("operator", "olga", &["elsewhere"])] {
+    for stranger in [&neighbour, &rider_token, &token_for("operator", "olga", &["elsewhere"])] {
         rest.get(&path, stranger).await.problem(404, "unknown_order");
     }
     rest.post(&format!("{path}/cancel"), &neighbour, &json!({ "reason": "x" })).await.problem(404, "unknown_order");
     rest.post(&format!("{path}/cancel"), &rider_token, &json!({ "reason": "x" })).await.problem(403, "wrong_role");
-    for insider in [&merchant, &rest.admin(), &rest.token("operator", "olga", &[&rest.city])] {
+    for insider in [&merchant, &rest.admin(), &token_for("operator", "olga", &[&rest.city])] {
         assert!(rest.get(&path, insider).await.ok(200).get("contact").is_none(), "the contact is for the rider only");
     }
     let sealed: Vec<u8> = sqlx::query_scalar("SELECT sealed FROM order_contacts WHERE order_id = $1")
@@ -116,7 +122,7 @@ async fn an_order_is_seen_by_those_it_concerns_only() {
 async fn operators_place_for_a_merchant_who_must_be_active() {
     let rest = start().await;
     let (merchant, merchant_token) = rest.merchant().await;
-    let olga = rest.token("operator", "olga", &[&rest.city]);
+    let olga = token_for("operator", "olga", &[&rest.city]);
     let missing = rest.post("/v1/orders", &olga, &rest.new_order()).await;
     assert_eq!(missing.problem(400, "missing_field")["pointer"], "/merchant_id");
     rest.post("/v1/orders", &olga, &rest.new_order_of(merchant)).await.ok(201);

@@ -4,7 +4,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::start;
+use crate::{
+    harness::start,
+    support::{client::answer, token, token_for},
+};
 
 #[actix_web::test]
 async fn a_city_is_added_and_changed_and_its_policy_counted() {
@@ -21,9 +24,9 @@ async fn a_city_is_added_and_changed_and_its_policy_counted() {
     assert_eq!((&body["policy"]["offer_ttl_s"], &body["policy"]["candidates"]), (&json!(20), &json!(16)));
     assert_eq!(body["boundary"].as_array().unwrap().len(), 5, "the ring is closed");
 
-    let read = rest.get(&format!("/v1/cities/{}", rest.city), &rest.token("operator", "olga", &[&rest.city])).await;
+    let read = rest.get(&format!("/v1/cities/{}", rest.city), &token_for("operator", "olga", &[&rest.city])).await;
     assert_eq!(read.ok(200), &changed.body);
-    let listed = rest.get("/v1/cities", &rest.token("operator", "olga", &[&rest.city])).await;
+    let listed = rest.get("/v1/cities", &token_for("operator", "olga", &[&rest.city])).await;
     assert_eq!(listed.ok(200), &json!([changed.body]));
     let (_, merchant) = rest.merchant().await;
     assert!(rest.get("/v1/cities", &merchant).await.ok(200).as_array().unwrap().contains(&changed.body));
@@ -72,17 +75,16 @@ fn mobile() -> String {
 #[actix_web::test]
 async fn riders_are_added_once_and_read_by_those_who_may() {
     let rest = start().await;
-    let olga = rest.token("operator", "olga", &[&rest.city]);
+    let olga = token_for("operator", "olga", &[&rest.city]);
     let new = json!({ "name": "Ravi", "mobile": mobile(), "city": rest.city, "vehicle": "bicycle" });
     let added = rest.post("/v1/riders", &olga, &new).await;
     assert_eq!((&added.ok(201)["kyc_status"], &added.body["duty"]), (&json!("PENDING"), &json!("OFF")));
     let id = added.body["id"].as_str().unwrap();
     let path = format!("/v1/riders/{id}");
-    for reader in [&olga, &rest.admin(), &rest.token("rider", id, &[])] {
+    for reader in [&olga, &rest.admin(), &token("rider", id)] {
         assert_eq!(rest.get(&path, reader).await.ok(200), &added.body);
     }
-    let others =
-        [rest.token("rider", &Uuid::new_v4().to_string(), &[]), rest.token("operator", "otto", &["elsewhere"])];
+    let others = [token("rider", &Uuid::new_v4().to_string()), token_for("operator", "otto", &["elsewhere"])];
     for other in others {
         rest.get(&path, &other).await.problem(404, "unknown_rider");
     }
@@ -128,7 +130,7 @@ async fn a_merchant_reads_itself() {
 #[actix_web::test]
 async fn what_needs_no_token() {
     let rest = start().await;
-    let get = async |path: &str| rest.send(rest.client.get(format!("{}{path}", rest.base))).await;
+    let get = async |path: &str| answer(rest.client.get(format!("{}{path}", rest.base))).await;
     let clock = get("/v1/clock").await;
     assert_eq!(clock.ok(200)["speed"], 1.0);
     assert!(clock.body["now"].as_i64().unwrap() > 1_700_000_000_000);
@@ -150,7 +152,7 @@ async fn a_request_keeps_a_harmless_id_of_its_client() {
     let rest = start().await;
     let send = async |id: &str| {
         let request = rest.request(Method::GET, "/health/live", "").header("x-request-id", id);
-        rest.send(request).await.headers["x-request-id"].to_str().unwrap().to_owned()
+        answer(request).await.headers["x-request-id"].to_str().unwrap().to_owned()
     };
     assert_eq!(send("trace-1.a_b").await, "trace-1.a_b");
     assert_eq!(send("no\tgood").await.len(), 36);

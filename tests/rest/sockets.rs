@@ -3,7 +3,10 @@
 use reqwest::{Method, RequestBuilder, StatusCode};
 use uuid::Uuid;
 
-use crate::harness::{Rest, start};
+use crate::{
+    harness::{Rest, start},
+    support::{client::answer, token, token_for},
+};
 
 /// A handshake as a client makes it.
 fn handshake(rest: &Rest, path: &str, subprotocol: &str) -> RequestBuilder {
@@ -19,20 +22,20 @@ fn handshake(rest: &Rest, path: &str, subprotocol: &str) -> RequestBuilder {
 #[actix_web::test]
 async fn a_rider_opens_its_socket_and_nobody_else_does() {
     let rest = start().await;
-    let rider = rest.token("rider", &Uuid::new_v4().to_string(), &[]);
+    let rider = token("rider", &Uuid::new_v4().to_string());
     let path = "/v1/rider/socket";
     let open = || handshake(&rest, path, "dispatch.v1.json");
-    rest.send(open()).await.problem(401, "token_missing");
-    rest.send(open().bearer_auth("x")).await.problem(401, "token_malformed");
-    rest.send(open().query(&[("access_token", "x")])).await.problem(401, "token_malformed");
-    rest.send(open().bearer_auth(rest.admin())).await.problem(403, "wrong_role");
-    let answer = rest.get(path, &rider).await;
-    answer.problem(426, "websocket_expected");
-    assert_eq!(answer.headers["upgrade"], "websocket");
+    answer(open()).await.problem(401, "token_missing");
+    answer(open().bearer_auth("x")).await.problem(401, "token_malformed");
+    answer(open().query(&[("access_token", "x")])).await.problem(401, "token_malformed");
+    answer(open().bearer_auth(rest.admin())).await.problem(403, "wrong_role");
+    let plain = rest.get(path, &rider).await;
+    plain.problem(426, "websocket_expected");
+    assert_eq!(plain.headers["upgrade"], "websocket");
     let foreign = handshake(&rest, path, "chat").bearer_auth(&rider);
-    rest.send(foreign).await.problem(400, "unsupported_subprotocol");
+    answer(foreign).await.problem(400, "unsupported_subprotocol");
     let no_key = rest.request(Method::GET, path, &rider).header("Connection", "Upgrade").header("Upgrade", "websocket");
-    rest.send(no_key).await.problem(400, "bad_request");
+    answer(no_key).await.problem(400, "bad_request");
     for request in [open().bearer_auth(&rider), open().query(&[("access_token", &rider)])] {
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
@@ -45,13 +48,13 @@ async fn an_operator_watches_its_own_cities() {
     let rest = start().await;
     let path = format!("/v1/operator/cities/{}/socket", rest.city);
     let open = |path: &str, token: &str| handshake(&rest, path, "dispatch.operator.v1.json").bearer_auth(token);
-    let rider = rest.token("rider", &Uuid::new_v4().to_string(), &[]);
-    rest.send(open(&path, &rider)).await.problem(403, "wrong_role");
-    let stranger = rest.token("operator", "otto", &["elsewhere"]);
-    rest.send(open(&path, &stranger)).await.problem(403, "wrong_city");
+    let rider = token("rider", &Uuid::new_v4().to_string());
+    answer(open(&path, &rider)).await.problem(403, "wrong_role");
+    let stranger = token_for("operator", "otto", &["elsewhere"]);
+    answer(open(&path, &stranger)).await.problem(403, "wrong_city");
     let nowhere = "/v1/operator/cities/atlantis/socket";
-    rest.send(open(nowhere, &rest.admin())).await.problem(404, "unknown_city");
-    let olga = rest.token("operator", "olga", &[&rest.city]);
+    answer(open(nowhere, &rest.admin())).await.problem(404, "unknown_city");
+    let olga = token_for("operator", "olga", &[&rest.city]);
     rest.get(&path, &olga).await.problem(426, "websocket_expected");
     let response = open(&path, &olga).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);

@@ -22,6 +22,24 @@ impl Answer {
     pub fn code(&self) -> &str {
         self.body["code"].as_str().unwrap_or_default()
     }
+
+    /// Asserts that this is a problem of the given code, whose form is right, and returns its body.
+    #[track_caller]
+    pub fn problem(&self, status: u16, code: &str) -> &Value {
+        assert_eq!((self.status.as_u16(), self.code()), (status, code), "{}", self.body);
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        assert_eq!(self.body["type"], format!("urn:dispatch:problem:{code}"));
+        assert_eq!(self.body["status"], status);
+        assert!(self.headers.contains_key("x-request-id"));
+        &self.body
+    }
+
+    /// Asserts that this is an answer of the given status, and returns its body.
+    #[track_caller]
+    pub fn ok(&self, status: u16) -> &Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.body);
+        &self.body
+    }
 }
 
 impl TestApp {

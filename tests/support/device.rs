@@ -1,5 +1,7 @@
 //! A websocket client: a rider's device or an operator's page.
 
+use std::net::SocketAddr;
+
 use dispatch_engine::wire::{
     LatLon,
     operator::SUBPROTOCOL_OPERATOR_JSON,
@@ -9,35 +11,43 @@ use futures_util::{SinkExt, StreamExt};
 use serde::de::DeserializeOwned;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
+    WebSocketStream, client_async,
     tungstenite::{Error, Message, client::IntoClientRequest, http::header},
 };
 use uuid::Uuid;
 
 use super::{SOON, TestApp, token};
 
-type Stream = WebSocketStream<MaybeTlsStream<TcpStream>>;
-
 /// An open socket.
 pub struct Socket {
-    stream: Stream,
+    stream: WebSocketStream<TcpStream>,
     /// Frames that nobody waited for when they came.
     passed: Vec<String>,
 }
 
 impl Socket {
     /// Opens one.
-    pub async fn open(app: &TestApp, path: &str, token: &str, subprotocol: &str) -> Result<Self, Error> {
-        let mut request = format!("ws://{}{path}", app.address).into_client_request()?;
+    pub async fn open(address: SocketAddr, path: &str, token: &str, subprotocol: &str) -> Result<Self, Error> {
+        Self::over(TcpStream::connect(address).await?, path, token, subprotocol).await
+    }
+
+    /// Opens one over a connection that is there.
+    pub async fn over(stream: TcpStream, path: &str, token: &str, subprotocol: &str) -> Result<Self, Error> {
+        let mut request = format!("ws://{}{path}", stream.peer_addr()?).into_client_request()?;
         let headers = request.headers_mut();
         headers.insert(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol.parse().unwrap());
-        Ok(Self { stream: connect_async(request).await?.0, passed: Vec::new() })
+        Ok(Self { stream: client_async(request, stream).await?.0, passed: Vec::new() })
+    }
+
+    /// Sends a message of any kind.
+    pub async fn send(&mut self, message: Message) {
+        self.stream.send(message).await.unwrap();
     }
 
     /// Sends a text frame.
     pub async fn send_text(&mut self, text: impl Into<String>) {
-        self.stream.send(Message::text(text.into())).await.unwrap();
+        self.send(Message::text(text.into())).await;
     }
 
     /// The next text; `None` when the server closed the connection.
@@ -49,6 +59,12 @@ impl Socket {
                 Some(Ok(_)) => {}
             }
         }
+    }
+
+    /// The next frame, whatever it is; `None` when the server closed the connection.
+    pub async fn next_frame<T: DeserializeOwned>(&mut self) -> Option<T> {
+        let text = timeout(SOON, self.next()).await.expect("no frame came")?;
+        Some(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")))
     }
 
     /// The first frame that `pick` takes, of those that came already and those that come; the others are kept.
@@ -90,7 +106,7 @@ impl Device {
     /// Opens the socket and says hello; returns the welcome as well.
     pub async fn connect(app: &TestApp, rider: Uuid) -> (Self, Welcome) {
         let token = token("rider", &rider.to_string());
-        let socket = Socket::open(app, "/v1/rider/socket", &token, SUBPROTOCOL_JSON).await.unwrap();
+        let socket = Socket::open(app.address, "/v1/rider/socket", &token, SUBPROTOCOL_JSON).await.unwrap();
         let mut device = Self { rider, socket, boot: Uuid::new_v4(), seq: 0, requests: 0 };
         let hello = Hello {
             device_id: format!("device-of-{rider}"),
@@ -107,6 +123,14 @@ impl Device {
         });
         let welcome = welcome.await;
         (device, welcome)
+    }
+
+    /// A new rider of a city on duty at a position.
+    pub async fn on_duty(app: &TestApp, city: &str, at: LatLon) -> Self {
+        let (mut device, _) = Self::connect(app, app.rider(city).await).await;
+        device.duty(DutyWish::On).await;
+        device.ping(app, at).await;
+        device
     }
 
     /// Sends a frame.
@@ -188,5 +212,5 @@ impl Device {
 /// An operator's page.
 pub async fn watch(app: &TestApp, city: &str) -> Socket {
     let path = format!("/v1/operator/cities/{city}/socket");
-    Socket::open(app, &path, &token("operator", "olga"), SUBPROTOCOL_OPERATOR_JSON).await.unwrap()
+    Socket::open(app.address, &path, &token("operator", "olga"), SUBPROTOCOL_OPERATOR_JSON).await.unwrap()
 }

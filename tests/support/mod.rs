@@ -5,6 +5,7 @@
 pub mod client;
 pub mod database;
 pub mod device;
+pub mod rows;
 pub mod world;
 
 use std::{
@@ -21,7 +22,7 @@ use dispatch_engine::{
     store::Db,
     wire::token::Claims,
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 
 pub use database::TestDatabase;
 
@@ -102,12 +103,31 @@ impl Drop for TestApp {
     }
 }
 
-/// A token that holds for an hour.
+/// A token for every city.
 pub fn token(role: &str, sub: &str) -> String {
+    token_for(role, sub, &[])
+}
+
+/// A token that holds for an hour; no cities stand for every city.
+pub fn token_for(role: &str, sub: &str, cities: &[&str]) -> String {
     let iat = Clock::wall().as_millis() / 1_000;
-    let claims = Claims { sub: sub.into(), role: role.into(), cities: vec![], iat, exp: iat + 3_600 };
+    let cities = cities.iter().map(|city| (*city).to_owned()).collect();
+    let claims = Claims { sub: sub.into(), role: role.into(), cities, iat, exp: iat + 3_600 };
     Tokens::new(SECRET.as_bytes()).issue(&claims)
 }
 
 /// The longest a test waits for something that should happen at once.
 pub const SOON: Duration = Duration::from_secs(20);
+
+/// Waits for something that should happen soon.
+pub async fn until<T>(what: &str, mut happened: impl FnMut() -> Option<T>) -> T {
+    let waiting = async {
+        loop {
+            if let Some(result) = happened() {
+                return result;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(SOON, waiting).await.unwrap_or_else(|_| panic!("it did not happen: {what}"))
+}

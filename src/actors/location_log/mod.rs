@@ -1,8 +1,6 @@
 //! The location log: gathers accepted points and copies them into Postgres by count or age. While Postgres is away they
 //! wait in a bounded buffer.
 
-#[cfg(test)]
-mod away_tests;
 mod buffer;
 mod messages;
 mod shell;

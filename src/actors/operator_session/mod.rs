@@ -3,8 +3,6 @@
 mod convert;
 mod outbox;
 mod session;
-#[cfg(test)]
-mod socket_tests;
 
 use std::sync::Arc;
 

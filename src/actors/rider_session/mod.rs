@@ -10,8 +10,6 @@ mod outbox;
 mod pings;
 mod protocol;
 mod session;
-#[cfg(test)]
-mod socket_tests;
 mod tracks;
 
 use std::sync::{

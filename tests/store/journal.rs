@@ -1,7 +1,5 @@
 //! The journal's transaction and recovery against a real PostgreSQL.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::time::Duration;
 
 use dispatch_engine::{
@@ -28,6 +26,11 @@ use dispatch_engine::{
 use serde_json::{Map, json};
 use uuid::Uuid;
 
+use crate::support::{
+    TestDatabase,
+    rows::{city_row, earned, rider_row},
+};
+
 /// 2026-11-23T12:00:00Z.
 const NOW: Timestamp = Timestamp::from_millis(1_795_435_200_000);
 
@@ -48,32 +51,16 @@ struct Bed {
 }
 
 impl Bed {
-    async fn new(db: Db) -> Self {
-        let city = CityCode::parse("pune").unwrap();
-        sqlx::query(
-            "INSERT INTO cities (code, name, status, boundary, time_zone, currency, created_at, updated_at)
-             VALUES ('pune', 'Pune', 'live', '{}', 'Asia/Kolkata', 'INR', 'epoch', 'epoch')",
-        )
-        .execute(&db)
-        .await
-        .unwrap();
+    async fn new() -> Self {
+        let db = TestDatabase::create().await.db;
+        let city = city_row(&db, "pune").await;
         partitions::ensure_months(&db, NOW).await.unwrap();
         let epoch = epochs::claim(&db, &city, "test", NOW).await.unwrap();
         Self { db, city, epoch }
     }
 
-    async fn rider(&self, mobile: &str) -> RiderId {
-        let rider = RiderId(id(NOW));
-        sqlx::query(
-            "INSERT INTO riders (id, name, mobile, city, kyc_status, vehicle, created_at, updated_at)
-             VALUES ($1, 'Asha', $2, 'pune', 'APPROVED', 'bicycle', 'epoch', 'epoch')",
-        )
-        .bind(rider.0)
-        .bind(mobile)
-        .execute(&self.db)
-        .await
-        .unwrap();
-        rider
+    async fn rider(&self) -> RiderId {
+        rider_row(&self.db, &self.city).await
     }
 
     fn entry(&self, write: Write) -> JournalEntry {
@@ -212,9 +199,9 @@ fn duty(bed: &Bed, rider: RiderId, duty: Duty, after_s: u64) -> Write {
     })
 }
 
-#[sqlx::test(migrations = "./migrations")]
-async fn a_version_conflict_fails_only_its_order(db: Db) {
-    let bed = Bed::new(db).await;
+#[tokio::test]
+async fn a_version_conflict_fails_only_its_order() {
+    let bed = Bed::new().await;
     let (a, b) = (plain(None), plain(None));
     assert_eq!(bed.commit(vec![Write::Place(a.clone()), Write::Place(b.clone())]).await, [Ok(()), Ok(())]);
 
@@ -227,9 +214,9 @@ async fn a_version_conflict_fails_only_its_order(db: Db) {
     assert_eq!(bed.count("SELECT count(*) FROM orders WHERE version = 2 AND status = 'offered'").await, 1);
 }
 
-#[sqlx::test(migrations = "./migrations")]
-async fn a_merchants_name_for_an_order_is_taken_once(db: Db) {
-    let bed = Bed::new(db).await;
+#[tokio::test]
+async fn a_merchants_name_for_an_order_is_taken_once() {
+    let bed = Bed::new().await;
     let first = plain(Some("A-1"));
     bed.commit(vec![Write::Place(first.clone())]).await;
     let mut second = keyed("k", 1, "second");
@@ -248,9 +235,9 @@ async fn a_merchants_name_for_an_order_is_taken_once(db: Db) {
     assert_eq!(bed.count("SELECT count(*) FROM orders").await, 2);
 }
 
-#[sqlx::test(migrations = "./migrations")]
-async fn an_idempotency_key_answers_again_and_refuses_another_body(db: Db) {
-    let bed = Bed::new(db).await;
+#[tokio::test]
+async fn an_idempotency_key_answers_again_and_refuses_another_body() {
+    let bed = Bed::new().await;
     let first = keyed("k-1", 1, "first");
     let (again, other) = (keyed("k-1", 1, "again"), keyed("k-1", 2, "other"));
     let batch = [&first, &again, &other].map(|write| Write::Place(write.clone()));
@@ -266,10 +253,10 @@ async fn an_idempotency_key_answers_again_and_refuses_another_body(db: Db) {
     assert_eq!(bed.commit(vec![Write::Place(late)]).await, [Ok(())]);
 }
 
-#[sqlx::test(migrations = "./migrations")]
-async fn a_retry_after_a_lost_commit_finds_itself_stored(db: Db) {
-    let bed = Bed::new(db).await;
-    let rider = bed.rider("+910000000001").await;
+#[tokio::test]
+async fn a_retry_after_a_lost_commit_finds_itself_stored() {
+    let bed = Bed::new().await;
+    let rider = bed.rider().await;
     let bare = plain(None);
     let mut full = keyed("k-2", 1, "full");
     full.spec.external_ref = Some("B-1".into());
@@ -291,9 +278,9 @@ async fn a_retry_after_a_lost_commit_finds_itself_stored(db: Db) {
     assert_eq!(bed.count("SELECT count(*) FROM order_contacts").await, 1);
 }
 
-#[sqlx::test(migrations = "./migrations")]
-async fn a_superseded_incarnation_is_fenced_and_the_rest_goes_on(db: Db) {
-    let bed = Bed::new(db).await;
+#[tokio::test]
+async fn a_superseded_incarnation_is_fenced_and_the_rest_goes_on() {
+    let bed = Bed::new().await;
     let old = bed.entry(Write::Place(plain(None)));
     let epoch = epochs::claim(&bed.db, &bed.city, "another", NOW).await.unwrap();
     assert_eq!(epochs::holder(&bed.db, &bed.city).await.unwrap(), Some((epoch, "another".into())));
@@ -304,9 +291,9 @@ async fn a_superseded_incarnation_is_fenced_and_the_rest_goes_on(db: Db) {
     assert_eq!(bed.count("SELECT count(*) FROM orders").await, 1);
 }
 
-#[sqlx::test(migrations = "./migrations")]
-async fn a_write_that_the_database_refuses_fails_alone(db: Db) {
-    let bed = Bed::new(db).await;
+#[tokio::test]
+async fn a_write_that_the_database_refuses_fails_alone() {
+    let bed = Bed::new().await;
     let mut bad = plain(None);
     bad.spec.size_units = 0;
     let answers = bed.commit(vec![Write::Place(plain(None)), Write::Place(bad), Write::Place(plain(None))]).await;
@@ -316,21 +303,21 @@ async fn a_write_that_the_database_refuses_fails_alone(db: Db) {
     assert_eq!(bed.count("SELECT count(*) FROM order_events").await, 4);
 }
 
-#[sqlx::test(migrations = "./migrations")]
-async fn a_month_without_a_partition_gets_one(db: Db) {
-    let bed = Bed::new(db).await;
+#[tokio::test]
+async fn a_month_without_a_partition_gets_one() {
+    let bed = Bed::new().await;
     let later = NOW + Duration::from_secs(400 * 86_400);
     let mut far = plain(None);
     far.spec.id = OrderId(id(later));
-    let rider = bed.rider("+910000000002").await;
+    let rider = bed.rider().await;
     let answers = bed.commit(vec![Write::Place(far), duty(&bed, rider, Duty::On, 800 * 86_400)]).await;
     assert_eq!(answers, [Ok(()), Ok(())]);
 }
 
-#[sqlx::test(migrations = "./migrations")]
-async fn a_delivery_moves_money_that_sums_to_zero_once(db: Db) {
-    let bed = Bed::new(db).await;
-    let rider = bed.rider("+910000000003").await;
+#[tokio::test]
+async fn a_delivery_moves_money_that_sums_to_zero_once() {
+    let bed = Bed::new().await;
+    let rider = bed.rider().await;
     let order = plain(None);
     let mut done = change(order.spec.id, &order.state, OrderStatus::Delivered, "delivered");
     done.state.custody = Custody::Recipient;
@@ -344,21 +331,15 @@ async fn a_delivery_moves_money_that_sums_to_zero_once(db: Db) {
     let sum = "SELECT sum(amount)::int8 FROM (SELECT amount, transaction_id FROM wallet_ledger
                UNION ALL SELECT amount, transaction_id FROM platform_ledger) AS both_ledgers";
     assert_eq!(bed.count(sum).await, 0);
-    let earned: i64 =
-        sqlx::query_scalar("SELECT amount FROM wallet_ledger WHERE rider_id = $1 AND account = 'earnings'")
-            .bind(rider.0)
-            .fetch_one(&bed.db)
-            .await
-            .unwrap();
-    assert_eq!(earned, 4_000);
+    assert_eq!(earned(&bed.db, rider).await, [4_000]);
     // An order that ended is not loaded again.
     assert!(recovery::load_city(&bed.db, &bed.city).await.unwrap().orders.is_empty());
 }
 
-#[sqlx::test(migrations = "./migrations")]
-async fn an_offer_never_opens_again(db: Db) {
-    let bed = Bed::new(db).await;
-    let rider = bed.rider("+910000000004").await;
+#[tokio::test]
+async fn an_offer_never_opens_again() {
+    let bed = Bed::new().await;
+    let rider = bed.rider().await;
     let order = plain(None);
     bed.commit(vec![Write::Place(order.clone())]).await;
     let sent = offer(rider, order.spec.id, OfferState::Sent);
@@ -373,10 +354,10 @@ async fn an_offer_never_opens_again(db: Db) {
     assert_eq!(state, "expired");
 }
 
-#[sqlx::test(migrations = "./migrations")]
-async fn duty_is_logged_and_names_the_city_that_holds_the_rider(db: Db) {
-    let bed = Bed::new(db).await;
-    let rider = bed.rider("+910000000005").await;
+#[tokio::test]
+async fn duty_is_logged_and_names_the_city_that_holds_the_rider() {
+    let bed = Bed::new().await;
+    let rider = bed.rider().await;
     bed.commit(vec![duty(&bed, rider, Duty::On, 1), duty(&bed, rider, Duty::Break, 2)]).await;
     let row: (String, Option<String>, i64) =
         sqlx::query_as("SELECT duty, live_city, live_epoch FROM riders WHERE id = $1")
@@ -395,11 +376,10 @@ async fn duty_is_logged_and_names_the_city_that_holds_the_rider(db: Db) {
     assert_eq!(bed.count("SELECT count(*) FROM duty_logs").await, 3);
 }
 
-#[sqlx::test(migrations = "./migrations")]
-async fn a_city_loads_what_was_stored(db: Db) {
-    let bed = Bed::new(db).await;
-    let (on_duty, carrier, idle) =
-        (bed.rider("+910000000006").await, bed.rider("+910000000007").await, bed.rider("+910000000008").await);
+#[tokio::test]
+async fn a_city_loads_what_was_stored() {
+    let bed = Bed::new().await;
+    let (on_duty, carrier, idle) = (bed.rider().await, bed.rider().await, bed.rider().await);
     let (waiting, carried) = (plain(Some("C-1")), plain(None));
     let mut picked_up = change(carried.spec.id, &carried.state, OrderStatus::PickedUp, "picked_up");
     picked_up.state.rider = Some(carrier);

@@ -1,4 +1,4 @@
-//! Postgres goes away and comes back.
+//! The location log while Postgres goes away and comes back.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,8 +6,8 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;
 
-use super::{LogPoint, Options, Track, start};
-use crate::{
+use dispatch_engine::{
+    actors::location_log::{LogPoint, Options, Track, start},
     clock::Clock,
     domain::{
         ids::{BootId, CityCode, RiderId},
@@ -17,6 +17,8 @@ use crate::{
     metrics::Metrics,
     store::Db,
 };
+
+use crate::support::{SOON, TestDatabase, until};
 
 /// Passes connections of `listener` on to the real database.
 async fn forward(listener: TcpListener, target: String) {
@@ -29,19 +31,9 @@ async fn forward(listener: TcpListener, target: String) {
     }
 }
 
-async fn until(what: &str, done: impl Fn() -> bool) {
-    for _ in 0..3_000 {
-        if done() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("never: {what}");
-}
-
 #[actix_web::test]
 async fn points_wait_while_the_database_is_away() {
-    let Some(direct) = crate::store::checked_against().await else { return };
+    let direct = TestDatabase::create().await.db;
     let real = PgConnectOptions::clone(&direct.connect_options());
     let target = format!("{}:{}", real.get_host(), real.get_port());
     // The port is taken and nobody listens on it.
@@ -71,14 +63,16 @@ async fn points_wait_while_the_database_is_away() {
         }]);
     }
     let figures = || metrics.render().unwrap();
-    until("a failed write", || !figures().contains("dispatch_location_log_failures_total 0")).await;
+    let failed = || !figures().contains("dispatch_location_log_failures_total 0");
+    until("a failed write", || failed().then_some(())).await;
     assert_eq!(track.stored_to(), 0);
     assert!(!log.flush(Duration::from_millis(20)).await, "nothing can be flushed now");
 
     tokio::spawn(forward(listener.listen(16).unwrap(), target));
-    assert!(log.flush(Duration::from_secs(30)).await);
+    assert!(log.flush(SOON).await);
     assert_eq!(track.stored_to(), 5);
-    let rows = sqlx::query_scalar!("SELECT count(*) FROM location_logs WHERE rider_id = $1", rider.0);
-    assert_eq!(rows.fetch_one(&direct).await.unwrap(), Some(5));
+    let rows = sqlx::query_scalar("SELECT count(*) FROM location_logs WHERE rider_id = $1").bind(rider.0);
+    let rows: i64 = rows.fetch_one(&direct).await.unwrap();
+    assert_eq!(rows, 5);
     assert!(figures().contains("dispatch_location_log_stored_total 5"));
 }

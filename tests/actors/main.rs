@@ -1,0 +1,13 @@
+//! The actors on a real PostgreSQL, each with as little around it as it needs.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bed;
+mod cities;
+mod janitor;
+mod location_log;
+mod operator_sockets;
+mod played_city;
+mod rider_sockets;

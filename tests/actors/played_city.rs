@@ -1,0 +1,197 @@
+//! A server of sockets over a real database, behind which a city is played: it notes what it hears and says what a test
+//! makes it say.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use actix::{Actor, ActorContext, Addr, Context, Handler, Message};
+use actix_web::{App, HttpRequest, HttpServer, web};
+use dispatch_engine::{
+    actors::{
+        city::{CityBody, CityHandle, CityMessage},
+        gate::Gate,
+        location_log,
+        operator_session::{self, OperatorOutbox, OperatorSocketDeps, Watched},
+        rider_session::{self, RiderOutbox, RiderSocketDeps},
+        router::{Router, Slot},
+    },
+    clock::Clock,
+    domain::{
+        duty::Duty,
+        ids::{CityCode, ReplyTo, RiderId},
+        order::OrderStatus,
+        time::Timestamp,
+    },
+    engine::{
+        command::{Command, Fix, Outcome, Refusal, RiderSync},
+        effect::Notice,
+        view::{CitySnapshot, Counts},
+    },
+    http::connection,
+    metrics::Metrics,
+    store::Db,
+};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::support::{
+    TestDatabase,
+    rows::{city_row, rider_row},
+    until,
+};
+
+/// What the city saw.
+#[derive(Default)]
+pub struct Seen {
+    pub commands: Vec<Command>,
+    pub fixes: Vec<Fix>,
+    pub riders: HashMap<RiderId, RiderOutbox>,
+    pub operators: Vec<OperatorOutbox>,
+}
+
+/// The city.
+struct PlayedCity {
+    code: CityCode,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// Ends the city.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Stop;
+
+impl Actor for PlayedCity {
+    type Context = Context<Self>;
+}
+
+impl Handler<Stop> for PlayedCity {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
+        ctx.stop();
+    }
+}
+
+impl Handler<CityMessage> for PlayedCity {
+    type Result = ();
+
+    fn handle(&mut self, message: CityMessage, _: &mut Context<Self>) {
+        let mut seen = self.seen.lock().unwrap();
+        match message.body {
+            CityBody::Join { rider, outbox, answer, .. } => {
+                if let Some(older) = seen.riders.insert(rider.id, outbox) {
+                    older.deliver(Notice::TakenOver);
+                }
+                let sync = RiderSync {
+                    duty: Duty::On,
+                    next_duty: None,
+                    jobs: vec![],
+                    open_offer: None,
+                    ping_interval_ms: 5_000,
+                };
+                let _ = answer.send(Ok(Outcome::Connected(Box::new(sync))));
+            }
+            CityBody::Ask { build, answer } => {
+                let command = build(ReplyTo(1));
+                let result = match &command {
+                    Command::SetDuty { duty, .. } => Ok(Outcome::Duty { duty: *duty, next: None }),
+                    Command::Progress { report, .. } => {
+                        Ok(Outcome::Order { order: report.order, status: OrderStatus::AtPickup, version: 4 })
+                    }
+                    _ => Err(Refusal::UnknownOffer),
+                };
+                seen.commands.push(command);
+                let _ = answer.send(result);
+            }
+            CityBody::Tell(command) => seen.commands.push(command),
+            CityBody::Fixes(fixes) => seen.fixes.extend_from_slice(&fixes),
+            CityBody::Watch(outbox) => {
+                let snapshot = CitySnapshot {
+                    city: self.code.clone(),
+                    at: Timestamp::from_millis(5),
+                    counts: Counts { orders_due: 3, ..Counts::default() },
+                    orders: vec![],
+                    riders: vec![],
+                };
+                assert!(outbox.show(Watched::Snapshot(Arc::new(snapshot))));
+                seen.operators.push(outbox);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The server: riders connect at `/rider/{id}`, operators at `/operator`, without tokens.
+pub struct Stage {
+    pub db: Db,
+    pub address: SocketAddr,
+    pub router: Router,
+    pub code: CityCode,
+    /// Says that the app stops.
+    pub stop: watch::Sender<bool>,
+    pub metrics: Metrics,
+    seen: Arc<Mutex<Seen>>,
+    city: Addr<PlayedCity>,
+}
+
+impl Stage {
+    /// With the defaults.
+    pub async fn new() -> Self {
+        Self::with(rider_session::Options::default()).await
+    }
+
+    /// With limits for rider sessions.
+    pub async fn with(options: rider_session::Options) -> Self {
+        let db = TestDatabase::create().await.db;
+        let code = city_row(&db, "blr").await;
+        let (seen, router, metrics) = (Arc::<Mutex<Seen>>::default(), Router::default(), Metrics::new());
+        let city = PlayedCity { code: code.clone(), seen: seen.clone() }.start();
+        let handle = CityHandle::new(code.clone(), city.clone().recipient(), Gate::unmetered(10_000));
+        router.put(code.clone(), Slot::Running(handle.clone()));
+        let log_options = location_log::Options { flush_age_ms: 20, ..location_log::Options::default() };
+        let log = location_log::start(db.clone(), &metrics, log_options);
+        let (stop, stopping) = watch::channel(false);
+        let clock = Clock::system();
+        let riders = RiderSocketDeps::new(db.clone(), router.clone(), clock, log, &metrics, options, stopping.clone());
+        let operators = OperatorSocketDeps::new(20.0, &metrics, operator_session::Options::default(), stopping);
+        let server = HttpServer::new(move || {
+            let (riders, operators, handle) = (riders.clone(), operators.clone(), handle.clone());
+            let rider = move |req: HttpRequest, payload: web::Payload, rider: web::Path<Uuid>| {
+                std::future::ready(rider_session::upgrade(&req, payload, RiderId(*rider), &riders))
+            };
+            let operator = move |req: HttpRequest, payload: web::Payload| {
+                std::future::ready(operator_session::upgrade(&req, payload, handle.clone(), &operators))
+            };
+            App::new().route("/rider/{rider}", web::get().to(rider)).route("/operator", web::get().to(operator))
+        });
+        let small = connection::Options { user_timeout_ms: 500, send_buffer_bytes: 4_096 };
+        let server = server.on_connect(connection::on_connect(small)).workers(1).disable_signals();
+        let server = server.bind(("127.0.0.1", 0)).unwrap();
+        let address = server.addrs()[0];
+        actix_web::rt::spawn(server.run());
+        Self { db, address, router, code, stop, metrics, seen, city }
+    }
+
+    /// A rider who may work.
+    pub async fn rider(&self) -> RiderId {
+        rider_row(&self.db, &self.code).await
+    }
+
+    /// What the city saw until now.
+    pub fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap()
+    }
+
+    /// Waits until the city has seen something.
+    pub async fn until(&self, what: &str, done: impl Fn(&Seen) -> bool) {
+        until(what, || done(&self.seen()).then_some(())).await;
+    }
+
+    /// Ends the city, and not the server.
+    pub fn end_city(&self) {
+        self.city.do_send(Stop);
+    }
+}

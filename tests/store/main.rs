@@ -1,0 +1,8 @@
+//! The statements that carry the promises, on a real PostgreSQL.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod journal;
+mod location_logs;
