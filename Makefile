@@ -39,7 +39,7 @@ sqlx-check: setup
 load: setup
 	$(CARGO) run --release --bin loadtest -- $(ARGS)
 
-# The terminal view of a running demo's city: make watch CITY=blr ARGS="--url http://127.0.0.1:PORT"
+# The terminal view of a city: DISPATCH_TOKEN=... make watch CITY=blr ARGS="--url http://127.0.0.1:PORT"
 watch: setup
 	$(CARGO) run --release -- watch $(CITY) $(ARGS)
 

@@ -301,7 +301,11 @@ impl Config {
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    /// Checks what the types do not; to be called again after an argument of the command line changed a value.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming the key.
+    pub fn check(&self) -> Result<(), ConfigError> {
         if !(self.clock.speed.is_finite() && (0.1..=1_000.0).contains(&self.clock.speed)) {
             return Err(ConfigError::invalid("clock.speed", "must lie in 0.1..=1000"));
         }

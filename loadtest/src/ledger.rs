@@ -104,6 +104,12 @@ impl Books {
         self.differ("repeat_differs", first.id, format!("first {first:?}, then {second:?}"));
     }
 
+    /// The same request of a device was sent again and got another answer.
+    pub fn answer_differs(&mut self, rider: Uuid, answers: &str) {
+        let detail = format!("rider {rider}: {answers}");
+        self.differences.push(Difference { kind: "repeat_differs", order: None, detail });
+    }
+
     /// No answer to a placement came at all.
     pub fn doubt(&mut self, reference: &str) {
         if !self.placed.contains_key(reference) {

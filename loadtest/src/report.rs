@@ -12,6 +12,7 @@ use crate::{
     crosscheck::{Stored, compare},
     device::{Shared, pings::PingTally},
     ledger::Difference,
+    orders::placer::CANCEL_REASON,
     stats::{Counts, Quantiles, Stats, Times, count},
 };
 
@@ -301,13 +302,18 @@ fn summarise(bodies: &[OrderBody]) -> Orders {
             count(&mut orders.end_reasons, &format!("{}: {reason}", body.status));
         }
     }
-    let of = |statuses: &[&str]| statuses.iter().filter_map(|status| orders.by_status.get(*status)).sum::<u64>();
+    // After pickup a cancellation means return.
+    let called_off = |body: &&OrderBody| {
+        let sent_back = matches!(body.status.as_str(), "returning" | "returned");
+        body.status == "cancelled" || (sent_back && body.end_reason.as_deref() == Some(CANCEL_REASON))
+    };
+    let wanted: Vec<&OrderBody> = bodies.iter().filter(|body| !called_off(body)).collect();
+    let of = |statuses: &[&str]| wanted.iter().filter(|body| statuses.contains(&body.status.as_str())).count() as f64;
     let delivered = of(&["delivered"]);
     let under_way = of(&["assigned", "at_pickup", "picked_up", "at_dropoff", "attempt_failed", "returning"]);
-    let wanted = (bodies.len() as u64).saturating_sub(of(&["cancelled"]));
-    if wanted > 0 {
-        orders.delivered_share = delivered as f64 / wanted as f64;
-        orders.delivered_or_on_their_way_share = (delivered + under_way) as f64 / wanted as f64;
+    if !wanted.is_empty() {
+        orders.delivered_share = delivered / wanted.len() as f64;
+        orders.delivered_or_on_their_way_share = (delivered + under_way) / wanted.len() as f64;
     }
     orders
 }

@@ -150,7 +150,8 @@ pub async fn plan_replay(args: &Replay, api: &Api) -> anyhow::Result<Plan> {
         "ping_every_ms": args.target.ping_every.map(millis),
         "seed": args.target.seed, "merchants": args.target.merchants, "manners": args.manners,
         "orders_in_day": orders.rows.len(), "orders_clamped_ready_before_placed": orders.clamped,
-        "orders_in_window": plan.len(), "couriers_in_day": couriers.rows.len(),
+        "orders_in_window": plan.len(),
+        "orders_in_window_promised_before_ready": plan.iter().filter(|order| order.promise <= order.ready).count(), "couriers_in_day": couriers.rows.len(),
         "couriers_skipped_off_before_on": couriers.skipped, "couriers_in_window_and_drain": fleet.len(),
     });
     let seats = fleet

@@ -41,7 +41,11 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the engine on the database of DATABASE_URL and the Redis of REDIS_URL
-    Serve,
+    Serve {
+        /// How many times as fast as life the engine's clock runs, for replays; as configured when absent
+        #[arg(long, value_name = "SPEED")]
+        clock_speed: Option<f64>,
+    },
     /// Start a private PostgreSQL and Redis, the engine, and a simulated fleet in two cities
     Demo(demo::DemoArgs),
     /// Watch a city in the terminal: its queue, oldest due first, and its riders
@@ -72,7 +76,10 @@ pub fn main() -> ExitCode {
         config.log.format = format;
     }
     let done = match args.command {
-        Command::Serve => serve::run(&config).map(|()| ExitCode::SUCCESS),
+        Command::Serve { clock_speed } => {
+            config.clock.speed = clock_speed.unwrap_or(config.clock.speed);
+            config.check().map_err(anyhow::Error::from).and_then(|()| serve::run(&config)).map(|()| ExitCode::SUCCESS)
+        }
         Command::Demo(demo) => demo::run(demo, config, &environment),
         Command::Watch(args) => watch(args).map(|()| ExitCode::SUCCESS),
         Command::Migrate => small::migrate(&config).map(|()| ExitCode::SUCCESS),

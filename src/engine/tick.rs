@@ -174,7 +174,10 @@ impl City {
             self.touched.orders.insert(order);
         }
         let urgency = Urgency { leave_by: live.state.due_at.unwrap_or(leave_by), slack_ms: live.slack_ms };
-        self.touched.queue |= self.queue.put(order, urgency);
+        if self.queue.put(order, urgency) {
+            self.touched.queue = true;
+            self.touched.orders.insert(order);
+        }
         let Some(reason) = reason else { return self.open_offer(now, decision) };
         if live.wait != reason {
             live.wait = reason;

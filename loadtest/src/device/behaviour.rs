@@ -2,14 +2,14 @@
 //! of the engine are arguments, frames to send are the answer. The work on a job is in `work`, the socket in `mod`.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
 use dispatch_engine::wire::{
     PlaceBody,
-    rider::{DutyWish, Hello, Job, Ping, Up},
+    rider::{Down, DutyWish, Hello, Job, Ping, Up},
 };
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
@@ -76,6 +76,8 @@ pub struct Rider {
     pub(super) motion: Motion,
     pub(super) pings: PingBuffer,
     pub(super) requests: Requests,
+    /// The last answers of this connection.
+    pub(super) answers: VecDeque<Down>,
     pub(super) duty: String,
     pub(super) next_duty: Option<String>,
     pub(super) jobs: Vec<Job>,
@@ -117,6 +119,7 @@ impl Rider {
             motion,
             pings: PingBuffer::new(boot),
             requests: Requests::new(prefix(boot)),
+            answers: VecDeque::new(),
             duty: "OFF".to_owned(),
             next_duty: None,
             jobs: vec![],

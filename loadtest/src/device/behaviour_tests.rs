@@ -183,6 +183,35 @@ fn an_offer_becomes_a_delivery() {
 }
 
 #[test]
+fn a_request_sent_twice_is_answered_twice_and_heard_once() {
+    let mut stage = Stage::new(Manners { twice: 1.0, ..good_manners() });
+    stage.hear(welcome("OFF", vec![]));
+    stage.pass(1_010_000, answer);
+    stage.hear(offer(None));
+    stage.pass(3_000_000, answer);
+    // Every step went out twice, and the second answer changed nothing.
+    let once: Vec<&str> = stage.steps.iter().map(String::as_str).step_by(2).collect();
+    assert_eq!((once, stage.steps.len()), (vec!["at_pickup", "picked_up", "at_dropoff", "delivered"], 8));
+    assert!(stage.shared.ledger.books().contradictions().is_empty());
+    let sums = stage.shared.stats.sums();
+    assert!(sums.events["answer_repeated"] >= 6);
+}
+
+#[test]
+fn a_repeated_answer_that_differs_is_noted() {
+    let mut stage = Stage::new(Manners { twice: 1.0, ..good_manners() });
+    stage.hear(welcome("OFF", vec![]));
+    let out = stage.rider.on_time(stage.now, &stage.shared);
+    let mut duty = answer(&out.frames[0]).unwrap();
+    stage.hear(duty.clone());
+    let Down::DutyChanged { duty: told, .. } = &mut duty else { panic!("not a duty") };
+    *told = "BREAK".into();
+    stage.hear(duty);
+    assert_eq!(stage.rider.duty, "ON");
+    assert_eq!(stage.shared.ledger.books().contradictions()[0].kind, "repeat_differs");
+}
+
+#[test]
 fn goods_that_cannot_be_handed_over_go_back_to_where_they_came_from() {
     let mut stage = Stage::new(Manners { fail: 1.0, ..good_manners() });
     stage.hear(welcome("ON", vec![job("at_pickup", 4)]));

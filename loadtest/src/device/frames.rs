@@ -75,6 +75,11 @@ impl Requests {
         frame
     }
 
+    /// Whether a request of that id waits for its answer.
+    pub fn is_open(&self, id: &str) -> bool {
+        self.open.contains_key(id)
+    }
+
     /// The request that an answer closes; `None` when it was closed before.
     pub fn answered(&mut self, re: &str) -> Option<Open> {
         self.open.remove(re)

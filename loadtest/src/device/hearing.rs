@@ -22,6 +22,22 @@ use crate::{
 /// Real time after which a refused duty is asked for again, and a step that could not be stored.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 
+/// Answers that a device remembers, to compare repetitions with.
+const REMEMBERED: usize = 16;
+
+/// The id of the request that a frame answers.
+fn answers(frame: &Down) -> Option<&str> {
+    match frame {
+        Down::Offer(Offer { re, .. })
+        | Down::OfferClosed { re, .. }
+        | Down::Assigned { re, .. }
+        | Down::OrderChanged { re, .. }
+        | Down::DutyChanged { re, .. }
+        | Down::Error { re, .. } => re.as_deref(),
+        Down::Welcome(_) | Down::PingsAck { .. } | Down::PingInterval { .. } | Down::Bye { .. } => None,
+    }
+}
+
 /// Refusals that another attempt may get past.
 const TRANSIENT: [&str; 7] = [
     "storage_busy",
@@ -37,6 +53,9 @@ impl Rider {
     /// Takes a frame of the engine.
     pub fn on_frame(&mut self, now: i64, frame: Down, shared: &Shared) -> Out {
         let mut out = Out::default();
+        if self.heard_before(&frame, shared) {
+            return out;
+        }
         match frame {
             Down::Welcome(welcome) => self.welcomed(now, welcome, shared, &mut out),
             Down::PingsAck { received_to, stored_to, refused } => {
@@ -89,6 +108,31 @@ impl Rider {
         out
     }
 
+    /// Whether a frame answers a request that was answered before: one that was sent twice. Its news is old by now, and
+    /// the answer has to be the same.
+    fn heard_before(&mut self, frame: &Down, shared: &Shared) -> bool {
+        let (Some(re), false) = (answers(frame), matches!(frame, Down::Offer(_))) else { return false };
+        if self.requests.is_open(re) {
+            self.answers.push_back(frame.clone());
+            if self.answers.len() > REMEMBERED {
+                self.answers.pop_front();
+            }
+            return false;
+        }
+        let before = self.answers.iter().find(|before| answers(before) == Some(re));
+        if let Some(before) = before
+            && before != frame
+            && !matches!((before, frame), (Down::Error { .. }, _) | (_, Down::Error { .. }))
+        {
+            shared.ledger.books().answer_differs(self.character.rider, &format!("{before:?}, then {frame:?}"));
+        }
+        // A garbage frame may carry an id that nobody waits for.
+        if before.is_some() {
+            shared.stats.event("answer_repeated");
+        }
+        !matches!(frame, Down::Error { .. })
+    }
+
     /// Closes the request that a frame answers.
     fn answered(&mut self, now: i64, re: Option<&str>, shared: &Shared) -> Option<Open> {
         let open = self.requests.answered(re?)?;
@@ -102,6 +146,8 @@ impl Rider {
 
     fn welcomed(&mut self, now: i64, welcome: Welcome, shared: &Shared, out: &mut Out) {
         self.online = true;
+        // Another session answers from what is true now, and need not use the same words.
+        self.answers.clear();
         self.set_moods(now, shared);
         self.ping_interval(welcome.ping_interval_ms);
         self.duty_is(now, welcome.duty, welcome.next_duty, shared);

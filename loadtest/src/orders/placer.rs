@@ -33,6 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest real time between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
+/// Why merchants cancel.
+pub const CANCEL_REASON: &str = "the customer changed their mind";
+
 /// The merchants of a run.
 #[derive(Debug)]
 pub struct Merchants {
@@ -214,8 +217,7 @@ impl Merchants {
         }
         if let Some(at) = cancel_at {
             clock.sleep_until(at).await;
-            let reason = "the customer changed their mind";
-            self.told("cancel", self.persist("cancel", || self.api.cancel(merchant, id, reason)).await);
+            self.told("cancel", self.persist("cancel", || self.api.cancel(merchant, id, CANCEL_REASON)).await);
         }
     }
 

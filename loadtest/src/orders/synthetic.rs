@@ -63,7 +63,7 @@ impl Iterator for Stream {
         let cell = |deg: f64| (deg / STORE_GRID_DEG).floor() as i64;
         let (row, column) = (cell(pickup.lat), cell(pickup.lon));
         let at = self.at_ms as i64;
-        let ready = at + self.rng.random_range(180_000..900_000);
+        let ready = at + self.rng.random_range(120_000..600_000);
         Some(PlannedOrder {
             number: self.number,
             city,
