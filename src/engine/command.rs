@@ -80,7 +80,7 @@ pub enum Command {
         session: SessionId,
         /// What happened.
         report: Box<StepReport>,
-        /// Answered with [`Outcome::Order`], after the commit.
+        /// Answered with [`Outcome::Stepped`], after the commit.
         reply: ReplyTo,
     },
     /// The store's view of a rider changed (status, documents, vehicle).
@@ -268,6 +268,17 @@ pub enum Outcome {
         status: OrderStatus,
         /// Its version.
         version: i32,
+    },
+    /// The step is taken, or was taken before.
+    Stepped {
+        /// The order.
+        order: OrderId,
+        /// Where it stands.
+        status: OrderStatus,
+        /// Its version.
+        version: i32,
+        /// The job after the step; `None` when it is no longer the rider's.
+        job: Option<Box<JobView>>,
     },
     /// A placement that was stored before: the answer that it got.
     Replayed(Value),

@@ -11,8 +11,8 @@ use crate::domain::{
 use super::{
     city::City,
     command::{Command, Outcome, Refusal, StepReport},
-    effect::{Effect, Measure},
-    orders::{EventDraft, data, receipt},
+    effect::Measure,
+    orders::{EventDraft, data},
     state::{PlanStop, Then},
     view::StopKind,
 };
@@ -38,10 +38,7 @@ impl City {
         }
         let to = match next_status(live.state.status, report.step) {
             Ok(Some(to)) => to,
-            Ok(None) => {
-                let outcome = receipt(live);
-                return self.reply(reply, Ok(outcome));
-            }
+            Ok(None) => return self.answer_step(order, reply),
             Err(illegal) => return self.refuse(reply, Refusal::IllegalStep(illegal)),
         };
         let explains = matches!(report.step, Step::AttemptFailed | Step::Handover);
@@ -71,6 +68,8 @@ impl City {
                 next.custody = Custody::Recipient;
                 next.delivered_at = Some(taken_at);
                 next.ended_at = Some(now);
+                // An earlier failed attempt is in the events; it is not how the order ended.
+                next.end_reason = None;
                 let spec = &live.spec;
                 postings =
                     wallet::settle_order(order, rider, spec.merchant, spec.payout_minor, spec.cash_to_collect_minor);
@@ -122,7 +121,7 @@ impl City {
     /// The step is stored: the plan follows.
     pub(super) fn step_stored(&mut self, now: Timestamp, order: OrderId, rider: RiderId, step: Step, reply: ReplyTo) {
         let Some(live) = self.orders.get(&order) else { return };
-        let (outcome, state, placed_at) = (receipt(live), live.state.clone(), live.spec.placed_at);
+        let (state, placed_at) = (live.state.clone(), live.spec.placed_at);
         match step {
             Step::PickedUp => {
                 self.drop_stop(rider, order, StopKind::Pickup);
@@ -152,7 +151,17 @@ impl City {
             Step::AtPickup | Step::AtDropoff | Step::AttemptFailed => {}
         }
         self.touch_rider(rider);
-        self.out.push(Effect::Reply { to: reply, result: Ok(outcome) });
+        // An order that ended, or waits for another rider, has left this one's hands.
+        let job = self.job_view(order).map(Box::new);
+        self.reply(reply, Ok(Outcome::Stepped { order, status: state.status, version: state.version, job }));
+    }
+
+    /// The answer to a step that was taken before.
+    fn answer_step(&mut self, order: OrderId, reply: ReplyTo) {
+        let Some(live) = self.orders.get(&order) else { return };
+        let (status, version) = (live.state.status, live.state.version);
+        let job = self.job_view(order).map(Box::new);
+        self.reply(reply, Ok(Outcome::Stepped { order, status, version, job }));
     }
 
     fn drop_stop(&mut self, rider: RiderId, order: OrderId, kind: StopKind) {
@@ -177,7 +186,7 @@ impl City {
         let result = if ended.rider != Some(rider) {
             Err(Refusal::NotYourOrder)
         } else if ended.status.as_str() == report.step.as_str() {
-            Ok(Outcome::Order { order: report.order, status: ended.status, version: ended.version })
+            Ok(Outcome::Stepped { order: report.order, status: ended.status, version: ended.version, job: None })
         } else {
             Err(Refusal::OrderEnded(ended.status))
         };

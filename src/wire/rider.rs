@@ -185,8 +185,7 @@ pub enum Down {
         version: Option<i32>,
         /// Why: `progress`, `cancelled`, `ready_changed`, ...
         why: String,
-        /// The job after the change; absent when it is no longer the rider's, and in the answer to a request, whose
-        /// `status` says enough.
+        /// The job after the change; absent when it is no longer the rider's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         job: Option<Job>,
     },

@@ -55,7 +55,7 @@ async fn an_order_goes_from_placed_to_delivered() {
         let at = bed.clock.now();
         let report = Box::new(StepReport { order, step, at, position: None, reason: None, proof: None });
         let done = bed.ask(move |reply| Command::Progress { rider, session, report, reply }).await;
-        assert!(matches!(done, Ok(Outcome::Order { .. })), "{step}: {done:?}");
+        assert!(matches!(done, Ok(Outcome::Stepped { .. })), "{step}: {done:?}");
     }
 
     let status: String =

@@ -98,9 +98,12 @@ impl Handler<CityMessage> for PlayedCity {
                 let command = build(ReplyTo(1));
                 let result = match &command {
                     Command::SetDuty { duty, .. } => Ok(Outcome::Duty { duty: *duty, next: None }),
-                    Command::Progress { report, .. } => {
-                        Ok(Outcome::Order { order: report.order, status: OrderStatus::AtPickup, version: 4 })
-                    }
+                    Command::Progress { report, .. } => Ok(Outcome::Stepped {
+                        order: report.order,
+                        status: OrderStatus::AtPickup,
+                        version: 4,
+                        job: None,
+                    }),
                     _ => Err(Refusal::UnknownOffer),
                 };
                 seen.commands.push(command);

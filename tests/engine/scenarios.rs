@@ -30,7 +30,7 @@ fn an_order_travels_from_placed_to_delivered() {
     for step in [Step::AtPickup, Step::PickedUp, Step::AtDropoff, Step::Delivered] {
         town.wait(secs(60));
         let answer = town.step(1, order, step);
-        assert!(matches!(town.answer(answer), Some(Ok(Outcome::Order { .. }))), "{step}");
+        assert!(matches!(town.answer(answer), Some(Ok(Outcome::Stepped { .. }))), "{step}");
     }
     assert_eq!(town.stored_status(order), Some(OrderStatus::Delivered));
     assert_eq!(town.city.counts(town.now).delivered, 1);
@@ -47,7 +47,7 @@ fn an_order_travels_from_placed_to_delivered() {
     assert_eq!(paid, [4_000, -4_000]);
     // A repeated report gets its first answer; the rider is free for the next order.
     let again = town.step(1, order, Step::Delivered);
-    assert!(matches!(town.answer(again), Some(Ok(Outcome::Order { status: OrderStatus::Delivered, .. }))));
+    assert!(matches!(town.answer(again), Some(Ok(Outcome::Stepped { status: OrderStatus::Delivered, job: None, .. }))));
     town.ping(1, at(12.971, 77.591));
     assert_eq!(town.city.counts(town.now).riders_idle, 1);
 }

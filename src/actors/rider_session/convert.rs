@@ -187,17 +187,22 @@ pub fn outcome(id: &str, request: &Request, outcome: &Outcome, open_offer: Optio
         },
         (Outcome::Accepted(view), _) => Down::Assigned { re, job: job(view) },
         (Outcome::Declined, Some(offer)) => Down::OfferClosed { re, offer: offer.0, why: "declined".to_owned() },
-        (Outcome::Order { order, status, version }, _) => Down::OrderChanged {
+        (Outcome::Stepped { order, status, version, job: in_hand }, _) => Down::OrderChanged {
             re,
             order: order.0,
             status: status.to_string(),
             version: Some(*version),
             why: "progress".to_owned(),
-            job: None,
+            job: in_hand.as_deref().map(job),
         },
-        (Outcome::Connected(_) | Outcome::Replayed(_) | Outcome::OfferSeen { .. } | Outcome::Declined, _) => {
-            error(re, "internal", "the city gave an answer to another question")
-        }
+        (
+            Outcome::Connected(_)
+            | Outcome::Replayed(_)
+            | Outcome::Order { .. }
+            | Outcome::OfferSeen { .. }
+            | Outcome::Declined,
+            _,
+        ) => error(re, "internal", "the city gave an answer to another question"),
     }
 }
 

@@ -275,7 +275,7 @@ impl Protocol {
                 self.open_offer = None;
             }
             Ok(Outcome::Declined) => self.open_offer = None,
-            Ok(Outcome::Order { order, status, .. }) if !status.has_rider() => {
+            Ok(Outcome::Stepped { order, job: None, .. }) => {
                 self.in_hand.remove(order);
             }
             _ => {}

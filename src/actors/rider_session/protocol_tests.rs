@@ -126,7 +126,7 @@ fn points_are_wanted_on_duty_and_with_an_order_in_hand() {
 
     let progress = json!({"type": "progress", "id": "2", "order": order.0, "step": "delivered", "at": 0});
     let (id, request) = asked(&mut protocol, progress);
-    let done = Outcome::Order { order, status: OrderStatus::Delivered, version: 9 };
+    let done = Outcome::Stepped { order, status: OrderStatus::Delivered, version: 9, job: None };
     protocol.answered(NOW, &id, &request, Ok(done));
     assert_eq!(ping(&mut protocol, 4).as_deref(), Some("off_duty"));
 
