@@ -241,6 +241,21 @@ courier_id,vehicle,on_lat,on_lng,on_time,off_time
         assert!(fleet(&day.rows, 43_200, 46_800, 0.0, &mut rng()).is_empty());
     }
 
+    /// The rows of both cities and the shifts that end before they start, as counted when the data was chosen.
+    #[test]
+    fn real_days_are_read_whole() {
+        let Some(folder) = std::env::var_os("DISPATCH_DATA").map(std::path::PathBuf::from) else {
+            return eprintln!("SKIPPED real_days_are_read_whole: DISPATCH_DATA names no folder of real data");
+        };
+        for (city, orders_of_day, riders_of_day, backward_shifts) in [("3", 2_959, 1_185, 4), ("13", 4_516, 1_876, 45)]
+        {
+            let open = |name| std::fs::File::open(folder.join("rappi").join(city).join(name)).unwrap();
+            assert_eq!(orders(open("orders.csv")).unwrap().rows.len(), orders_of_day, "city {city}");
+            let day = couriers(open("couriers.csv")).unwrap();
+            assert_eq!((day.rows.len() + day.skipped, day.skipped), (riders_of_day, backward_shifts), "city {city}");
+        }
+    }
+
     #[test]
     fn bad_rows_are_named() {
         let bad = COURIERS.replace("walking", "boat");
