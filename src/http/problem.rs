@@ -250,6 +250,9 @@ impl ResponseError for Failure {
         if let Some(methods) = &self.0.allow {
             response.insert_header((header::ALLOW, methods.clone()));
         }
+        // Never compressed: to a request that asks for an upgrade actix-http writes a body of unknown length unframed,
+        // under a header that announces chunks, and the client cannot read it.
+        response.insert_header((header::CONTENT_ENCODING, "identity"));
         response.insert_header((header::CONTENT_TYPE, "application/problem+json")).json(self.problem())
     }
 }

@@ -34,6 +34,9 @@ async fn a_rider_opens_its_socket_and_nobody_else_does() {
     assert_eq!(plain.headers["upgrade"], "websocket");
     let foreign = handshake(&rest, path, "chat").bearer_auth(&rider);
     answer(foreign).await.problem(400, "unsupported_subprotocol");
+    // A compressed refusal of a handshake could not be read.
+    let packed = answer(open().header("Accept-Encoding", "gzip")).await;
+    packed.problem(401, "token_missing");
     let no_key = rest.request(Method::GET, path, &rider).header("Connection", "Upgrade").header("Upgrade", "websocket");
     answer(no_key).await.problem(400, "bad_request");
     for request in [open().bearer_auth(&rider), open().query(&[("access_token", &rider)])] {

@@ -39,6 +39,8 @@ pub struct Protocol {
     answers: Answers,
     skew_ms: i64,
     duty: Duty,
+    /// The duty requests that wait, oldest first: their answers may overtake each other, and the newest one holds.
+    duty_asked: Vec<String>,
     /// Orders in hand: with any, positions are wanted off duty too.
     in_hand: BTreeSet<OrderId>,
     open_offer: Option<Offer>,
@@ -127,6 +129,7 @@ impl Protocol {
             answers: Answers::new(options.max_in_flight, options.remembered_answers),
             skew_ms: 0,
             duty: Duty::Off,
+            duty_asked: Vec::new(),
             in_hand: BTreeSet::new(),
             open_offer: None,
             track: None,
@@ -202,7 +205,12 @@ impl Protocol {
             (up, _) => {
                 let (id, request) = convert::request(up, now, self.skew_ms)?;
                 Ok(match self.answers.admit(&id) {
-                    Admission::New => Step::Ask { id, request },
+                    Admission::New => {
+                        if matches!(request, Request::Duty(_)) {
+                            self.duty_asked.push(id.clone());
+                        }
+                        Step::Ask { id, request }
+                    }
                     Admission::Known(answer) => Step::Say(*answer),
                     Admission::Waiting => Step::Nothing,
                     Admission::TooMany => Step::Say(convert::error(
@@ -268,8 +276,16 @@ impl Protocol {
             Err(CityCallError::Gone) => Some(Farewell::for_now("city_unavailable")),
             _ => None,
         };
+        if let Some(at) = self.duty_asked.iter().position(|asked| asked == id) {
+            match &result {
+                Ok(Outcome::Duty { duty, .. }) => {
+                    self.duty = *duty;
+                    self.duty_asked.drain(..=at);
+                }
+                _ => drop(self.duty_asked.remove(at)),
+            }
+        }
         match &result {
-            Ok(Outcome::Duty { duty, .. }) => self.duty = *duty,
             Ok(Outcome::Accepted(job)) => {
                 self.in_hand.extend(job.orders.iter().map(|order| order.order));
                 self.open_offer = None;

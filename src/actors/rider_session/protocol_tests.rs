@@ -135,6 +135,17 @@ fn points_are_wanted_on_duty_and_with_an_order_in_hand() {
 }
 
 #[test]
+fn the_newest_duty_holds_whichever_answer_comes_first() {
+    let mut protocol = live(Duty::Off, vec![]);
+    let mut wish = |id: &str, state: &str| asked(&mut protocol, json!({"type": "duty", "id": id, "state": state}));
+    let wishes = [wish("1", "on"), wish("2", "off"), wish("3", "on")];
+    for (at, duty) in [(0, Duty::On), (2, Duty::On), (1, Duty::Off)] {
+        protocol.answered(NOW, &wishes[at].0, &wishes[at].1, Ok(Outcome::Duty { duty, next: None }));
+    }
+    assert_eq!(ping(&mut protocol, 1), None);
+}
+
+#[test]
 fn device_times_are_corrected_by_the_skew_of_hello() {
     let mut protocol = live(Duty::On, vec![]);
     let at = NOW.as_millis() - 61_000;
