@@ -215,10 +215,11 @@ impl App {
             self.stopping.send_replace(true);
             // Waits for the sessions, whose last requests the cities still answer.
             handle.stop(true).await;
-            if !self.launcher.stop(limit).await {
+            // Half of the time at most: the points of riders need some of it too.
+            if !self.launcher.stop(limit / 2).await {
                 tracing::error!("changes of orders that nobody was told of could not be stored before the end");
             }
-            if !self.log.flush(limit).await {
+            if !self.log.flush(limit / 4).await {
                 tracing::error!("points of riders could not be stored before the end");
             }
             self.db.close().await;

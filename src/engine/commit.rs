@@ -33,6 +33,7 @@ impl City {
             (Then::Progressed { rider, step, reply }, Some(order)) => self.step_stored(now, order, rider, step, reply),
             (Then::Cancelled { withdrawn, reply }, Some(order)) => self.cancel_stored(now, order, withdrawn, reply),
             (Then::ReadyChanged { reply }, Some(order)) => self.ready_stored(order, reply),
+            (Then::TakenBack { rider }, Some(order)) => self.take_back_stored(now, order, rider),
             (Then::Expired, Some(order)) => {
                 self.end_order(now, order);
                 self.alert(Alert::OrderExpired(order));
@@ -46,6 +47,7 @@ impl City {
                 | Then::Progressed { .. }
                 | Then::Cancelled { .. }
                 | Then::ReadyChanged { .. }
+                | Then::TakenBack { .. }
                 | Then::Expired,
                 None,
             ) => {}
@@ -92,7 +94,11 @@ impl City {
                 self.duty_refused(now, (rider, before, duty, reason), reply);
             }
             // The next tick tries again.
-            Then::Queued | Then::Expired | Then::OfferOver { reply: None, .. } | Then::Noted => {}
+            Then::Queued
+            | Then::Expired
+            | Then::TakenBack { .. }
+            | Then::OfferOver { reply: None, .. }
+            | Then::Noted => {}
         }
         if let Some(order) = order {
             self.resume(now, order);
@@ -108,6 +114,7 @@ impl City {
 
     /// Goes on with what waited for the journal's answer about an order, until the next write.
     fn resume(&mut self, now: Timestamp, order: OrderId) {
+        self.withdraw_if_unwilling(now, order);
         while !self.orders.get(&order).is_some_and(|live| live.pending) {
             let Some(command) = self.deferred.get_mut(&order).and_then(std::collections::VecDeque::pop_front) else {
                 self.deferred.remove(&order);

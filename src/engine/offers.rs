@@ -1,6 +1,7 @@
 //! Offers: one open offer per rider and per order; the row is stored before the device sees it.
 
 use crate::domain::{
+    duty::Duty,
     ids::{OfferId, OrderId, ReplyTo, RiderId, SessionId, TransitionId},
     order::{Actor, OfferState, OrderStatus},
     time::Timestamp,
@@ -66,17 +67,31 @@ impl City {
     /// The offer is stored: the device may see it, if the rider still wants work.
     pub(super) fn offer_stored(&mut self, now: Timestamp, offer: OfferId) {
         let Some(rider) = self.offers.get(&offer).map(|record| record.rider) else { return };
-        let willing = self
-            .riders
-            .get(&rider)
-            .is_some_and(|live| live.duty == crate::domain::duty::Duty::On && live.next_duty.is_none());
-        if !willing {
-            return self.close_offer(now, offer, OfferState::Withdrawn, None, "off_duty", None);
+        if !self.is_willing(rider) {
+            // Taken back by `withdraw_if_unwilling`, as soon as this commit is dealt with.
+            return;
         }
         if let Some(view) = self.offer_view(now, offer) {
             self.notify(rider, Notice::Offer(Box::new(view)));
         }
         self.touch_rider(rider);
+    }
+
+    /// Whether a rider wants work and may work.
+    fn is_willing(&self, rider: RiderId) -> bool {
+        self.riders
+            .get(&rider)
+            .is_some_and(|live| live.duty == Duty::On && live.next_duty.is_none() && live.profile.may_work())
+    }
+
+    /// Takes an open offer back whose rider went off duty, or was barred, while the journal had a write of its order.
+    pub(super) fn withdraw_if_unwilling(&mut self, now: Timestamp, order: OrderId) {
+        let Some(offer) = self.orders.get(&order).filter(|live| !live.pending).and_then(|live| live.offer) else {
+            return;
+        };
+        if self.offers.get(&offer).is_some_and(|record| !self.is_willing(record.rider)) {
+            self.close_offer(now, offer, OfferState::Withdrawn, None, "off_duty", None);
+        }
     }
 
     /// Whether the offer itself is still on its way to the journal.

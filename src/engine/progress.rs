@@ -45,6 +45,10 @@ impl City {
         if explains && report.reason.as_deref().is_none_or(|reason| reason.trim().is_empty()) {
             return self.refuse(reply, Refusal::StepNeeds("a reason"));
         }
+        if live.state.status == OrderStatus::Returning && report.step == Step::Delivered && report.proof.is_none() {
+            // The custodian's proof wins over a cancellation; the custodian's word alone does not.
+            return self.refuse(reply, Refusal::StepNeeds("a proof, because the goods are on their way back"));
+        }
         if report.step == Step::Handover && report.position.is_none() {
             return self.refuse(reply, Refusal::StepNeeds("a position"));
         }

@@ -125,6 +125,8 @@ pub(super) enum Then {
     Cancelled { withdrawn: Option<OfferId>, reply: ReplyTo },
     /// The goods are ready at another time.
     ReadyChanged { reply: ReplyTo },
+    /// The order was taken away from a silent rider.
+    TakenBack { rider: RiderId },
     /// No rider was found.
     Expired,
     /// The duty is stored.

@@ -11,10 +11,10 @@ use crate::domain::{
 
 use super::{
     city::{City, Remembered},
-    effect::Alert,
+    effect::{Alert, Notice},
     matching::{Decision, OrderFacts, RiderFacts, RiderLookup, View},
     order_queue::Urgency,
-    orders::EventDraft,
+    orders::{EventDraft, data},
     state::{LiveRider, Then},
     view::WaitReason,
 };
@@ -107,6 +107,10 @@ impl City {
     fn silent(&mut self, now: Timestamp, rider: RiderId) {
         let Some(live) = self.riders.get_mut(&rider) else { return };
         if let Some(order) = live.orders.first().copied() {
+            if self.orders.get(&order).is_some_and(|held| !held.state.status.is_carried()) {
+                // Nothing was picked up: somebody else can fetch it. The rider goes off duty at a later tick.
+                return self.take_back(now, rider, order);
+            }
             // Silence never takes an order away from who may hold the goods: people decide.
             live.silence_told = true;
             return self.alert(Alert::SilentCarrier { rider, order });
@@ -115,6 +119,34 @@ impl City {
         if live.offer.is_none() {
             self.set_duty(now, rider, Duty::AutoOff, DutyReason::Silent, None);
         }
+    }
+
+    /// Takes an order that was not picked up away from a silent rider; it looks for another one.
+    fn take_back(&mut self, now: Timestamp, rider: RiderId, order: OrderId) {
+        let Some(live) = self.orders.get(&order).filter(|live| !live.pending) else { return };
+        let mut next = live.state.clone();
+        next.status = OrderStatus::Queued;
+        next.rider = None;
+        next.assigned_at = None;
+        next.due_at = None;
+        let event = EventDraft {
+            reason: Some(DutyReason::Silent.to_string()),
+            data: data([("rider", rider.to_string().into())]),
+            ..EventDraft::new("unassigned", Actor::ENGINE)
+        };
+        self.write_order(now, order, next, vec![event], None, Then::TakenBack { rider });
+    }
+
+    /// The order is stored as waiting again; the rider hears of it when the device comes back.
+    pub(super) fn take_back_stored(&mut self, now: Timestamp, order: OrderId, rider: RiderId) {
+        let Some(live) = self.orders.get_mut(&order) else { return };
+        live.wait = WaitReason::NotDue;
+        let (status, until) = (live.state.status, Timestamp::FAR_FUTURE);
+        // Asked again only in a new round, like a refusal.
+        live.refusals.insert(rider, until);
+        self.release_rider(now, rider, order);
+        self.notify(rider, Notice::OrderChanged { job: None, order, status, why: "unassigned" });
+        self.enter_line(order);
     }
 
     fn match_orders(&mut self, now: Timestamp) {

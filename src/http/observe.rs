@@ -93,6 +93,10 @@ pub async fn observe<B: MessageBody>(
 fn log<B>(response: &ServiceResponse<B>, took_ms: u128) {
     let status = response.status().as_u16();
     match response.response().error().and_then(|error| error.as_error::<Failure>()) {
+        // Try again later: a city is paused, full or starting, or the database is away.
+        Some(failure) if status == 503 => {
+            tracing::warn!(status, took_ms, code = failure.code().as_str(), cause = failure.chain(), "request put off");
+        }
         Some(failure) if status >= 500 => {
             tracing::error!(status, took_ms, code = failure.code().as_str(), cause = failure.chain(), "request failed");
         }

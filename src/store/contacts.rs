@@ -113,6 +113,15 @@ pub async fn find(db: &Db, order: OrderId, now: Timestamp) -> Result<Option<Seal
     Ok(row.map(|row| SealedContact { key_id: row.key_id, sealed: row.sealed, expires_at: row.expires_at.into() }))
 }
 
+/// Deletes the contacts whose time is over, and counts them.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn delete_expired(db: &Db, now: Timestamp) -> Result<u64, StoreError> {
+    let done = sqlx::query!("DELETE FROM order_contacts WHERE expires_at <= $1", now.to_datetime()).execute(db).await?;
+    Ok(done.rows_affected())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -29,3 +29,13 @@ pub async fn find(db: &Db, caller: &str, key: &str, now: Timestamp) -> Result<Op
     .fetch_optional(db)
     .await?)
 }
+
+/// Deletes the keys whose time is over, and counts them.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn delete_expired(db: &Db, now: Timestamp) -> Result<u64, StoreError> {
+    let done =
+        sqlx::query!("DELETE FROM idempotency_keys WHERE expires_at <= $1", now.to_datetime()).execute(db).await?;
+    Ok(done.rows_affected())
+}

@@ -4,11 +4,11 @@ use dispatch_engine::{
     domain::{
         duty::Duty,
         ids::SessionId,
-        order::{OrderStatus, Step},
+        order::{Actor, OrderStatus, Step},
         rider::{KycStatus, Vehicle},
     },
     engine::{
-        command::{Command, Outcome, Refusal},
+        command::{Answer, Command, Outcome, Refusal},
         effect::Notice,
     },
 };
@@ -101,4 +101,58 @@ fn a_newer_session_takes_over_and_the_older_one_is_not_heard() {
     assert_eq!(old, Err(Refusal::Superseded));
     town.apply(Command::Disconnect { rider: id, session: SessionId(1) });
     assert_eq!(town.city.counts(town.now).riders_connected, 1);
+}
+
+#[test]
+fn silence_before_pickup_gives_the_order_to_somebody_else() {
+    let mut town = Town::new();
+    let id = town.assigned(1, 1);
+    town.wait(secs(599));
+    town.on_duty(2, at(12.972, 77.592));
+    assert_eq!(town.status(id), Some(OrderStatus::Assigned));
+    town.wait(secs(5));
+    let offer = town.offer_to(2).expect("another rider is asked");
+    town.respond(2, offer, Answer::Accept);
+    assert_eq!(town.status(id), Some(OrderStatus::Assigned));
+    assert!(
+        town.notices.iter().any(|(to, n)| {
+            *to == rider(1) && matches!(n, Notice::OrderChanged { job: None, why: "unassigned", .. })
+        })
+    );
+    let late = town.step(1, id, Step::PickedUp);
+    assert_eq!(town.answer(late), Some(&Err(Refusal::NotYourOrder)));
+}
+
+#[test]
+fn who_went_off_duty_while_the_order_was_being_written_is_not_asked_any_more() {
+    let mut town = Town::new();
+    let id = town.on_duty(1, at(12.971, 77.591));
+    let order = town.place(1);
+    town.wait(secs(1));
+    let offer = town.offer_to(1).unwrap();
+    town.auto_commit = false;
+    let ready_at = town.now + secs(5);
+    town.ask(|reply| Command::ChangeReady { order, ready_at, actor: Actor::ENGINE, reply });
+    town.ask(|reply| Command::SetDuty { rider: id, session: SessionId(1), duty: Duty::Off, reply });
+    town.commit();
+    town.auto_commit = true;
+    assert_eq!(town.status(order), Some(OrderStatus::Queued));
+    let late = town.respond(1, offer, Answer::Accept);
+    assert!(matches!(town.answer(late), Some(Err(Refusal::OfferClosed(_)))));
+}
+
+#[test]
+fn a_fast_rider_beyond_the_radius_does_not_keep_a_slow_one_from_the_order() {
+    let mut town = Town::new();
+    // By motorcycle from about 2.2 km, and on foot from about 1.1 km: the motorcycle would be there first.
+    town.on_duty(1, at(12.99, 77.59));
+    let mut walker = profile(rider(2));
+    walker.vehicle = Vehicle::Walking;
+    town.ask_now(|reply| Command::Connect { rider: walker, session: SessionId(2), reply }).unwrap();
+    town.ask(|reply| Command::SetDuty { rider: rider(2), session: SessionId(2), duty: Duty::On, reply });
+    town.ping(2, at(12.98, 77.59));
+    town.place(1);
+    town.wait(secs(1));
+    assert!(town.offer_to(2).is_some(), "within the first radius");
+    assert_eq!(town.offer_to(1), None);
 }

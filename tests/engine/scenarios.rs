@@ -8,7 +8,7 @@ use dispatch_engine::{
     },
     engine::{
         City, CityImage, StoredRider,
-        command::{Answer, Command, Outcome, Refusal, RejectReason},
+        command::{Answer, Command, Outcome, Refusal, RejectReason, StepReport},
         effect::{Notice, Write},
         invariants,
         view::WaitReason,
@@ -366,4 +366,20 @@ fn a_restart_finds_queue_offer_and_work_in_hand() {
     assert_eq!(sync.open_offer.map(|view| view.offer), Some(offer));
     town.respond(2, offer, Answer::Accept);
     assert_eq!(town.status(offered), Some(OrderStatus::Assigned));
+}
+
+#[test]
+fn a_proven_delivery_wins_over_a_cancellation_that_crossed_it() {
+    let mut town = Town::new();
+    let id = town.assigned(1, 1);
+    town.step(1, id, Step::PickedUp);
+    town.ask(|reply| Command::Cancel { order: id, actor: Actor::ENGINE, reason: "late".into(), reply });
+    assert_eq!(town.status(id), Some(OrderStatus::Returning));
+    let bare = town.step(1, id, Step::Delivered);
+    assert!(matches!(town.answer(bare), Some(Err(Refusal::StepNeeds(_)))));
+    let proof = Some(serde_json::json!({"otp": "4711"}));
+    let report = StepReport { order: id, step: Step::Delivered, at: town.now, position: None, reason: None, proof };
+    let proven =
+        town.ask(|reply| Command::Progress { rider: rider(1), session: SessionId(1), report: Box::new(report), reply });
+    assert!(matches!(town.answer(proven), Some(Ok(Outcome::Stepped { status: OrderStatus::Delivered, .. }))));
 }

@@ -160,9 +160,18 @@ impl Figures {
 
     pub(super) fn alert(&self, city: &CityCode, alert: &Alert) {
         let kind = match alert {
-            Alert::SilentCarrier { .. } => "silent_carrier",
-            Alert::OrderExpired(_) => "order_expired",
-            Alert::WriteRejected { .. } => "write_rejected",
+            Alert::SilentCarrier { rider, order } => {
+                tracing::warn!(%city, %rider, %order, "a rider who carries goods is silent");
+                "silent_carrier"
+            }
+            Alert::OrderExpired(order) => {
+                tracing::warn!(%city, %order, "an order expired for want of a rider");
+                "order_expired"
+            }
+            Alert::WriteRejected { transition, reason } => {
+                tracing::error!(%city, %transition, reason, "the store refused a write of a city");
+                "write_rejected"
+            }
         };
         self.alerts.with_label_values(&[city.as_str(), kind]).inc();
     }

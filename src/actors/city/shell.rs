@@ -63,6 +63,8 @@ pub(in crate::actors) enum Ending {
     Stopped,
     /// Another process holds it.
     Fenced,
+    /// The store holds another version of an order than this incarnation: somebody else wrote.
+    Diverged,
     /// A handler panicked.
     Panicked,
 }
@@ -247,9 +249,10 @@ impl CityActor {
     }
 
     fn journal_answered(&mut self, results: Vec<(TransitionId, Result<(), RejectReason>)>, ctx: &mut Context<Self>) {
-        let mut fenced = false;
+        let (mut fenced, mut diverged) = (false, false);
         for (transition, result) in results {
             fenced |= result == Err(RejectReason::Fenced);
+            diverged |= result == Err(RejectReason::Conflict);
             self.run(match result {
                 Ok(()) => Command::Committed { transition },
                 Err(why) => Command::Rejected { transition, why },
@@ -258,6 +261,10 @@ impl CityActor {
         if fenced {
             tracing::error!(city = %self.code, epoch = self.epoch, "another process holds this city; it ends here");
             self.end(Ending::Fenced, ctx);
+        } else if diverged {
+            // What is remembered can no longer be trusted; the next incarnation reads what is true.
+            tracing::error!(city = %self.code, epoch = self.epoch, "the store holds other versions; the city is rebuilt");
+            self.end(Ending::Diverged, ctx);
         }
     }
 

@@ -1,4 +1,5 @@
-//! The janitor: what has to be done once a day so that tomorrow works. Now that is making month partitions ahead.
+//! The janitor: what has to be done every hour so that tomorrow works. Month partitions are made ahead; contacts of
+//! recipients and idempotency keys are deleted when their time is over.
 
 use std::time::Duration;
 
@@ -6,12 +7,13 @@ use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
 
 use crate::{
     clock::Clock,
-    store::{Db, partitions},
+    domain::time::Timestamp,
+    store::{Db, StoreError, contacts, idempotency, partitions},
 };
 
 /// Between two rounds, in clock time.
-const DAY: Duration = Duration::from_secs(86_400);
-/// Before a round that failed is tried again, in clock time. Partitions are made two months ahead, so it does not hurry.
+const HOUR: Duration = Duration::from_secs(3_600);
+/// Before a round that failed is tried again, in clock time. Partitions are made two months ahead: nothing hurries.
 const SOON: Duration = Duration::from_secs(900);
 
 /// The actor.
@@ -21,8 +23,8 @@ pub struct Janitor {
 }
 
 impl Janitor {
-    /// Starts the janitor on the current arbiter. The first round is a day away: the launcher of the cities has done its
-    /// work at the start.
+    /// Starts the janitor on the current arbiter. The first round is an hour away: the launcher of the cities has made the
+    /// partitions at the start.
     pub fn start(db: Db, clock: Clock) {
         Actor::start(Self { db, clock });
     }
@@ -33,25 +35,30 @@ impl Janitor {
 
     fn round(&mut self, ctx: &mut Context<Self>) {
         let (db, now) = (self.db.clone(), self.clock.now());
-        let made = async move { partitions::ensure_months(&db, now).await };
-        ctx.spawn(made.into_actor(self).map(|result, janitor, ctx| match result {
-            Ok(()) => {
-                tracing::info!("month partitions are there for this month and the next two");
-                janitor.round_later(DAY, ctx);
+        ctx.spawn(clean(db, now).into_actor(self).map(|result, janitor, ctx| match result {
+            Ok((contacts, keys)) => {
+                tracing::info!(contacts, keys, "month partitions are there; what had expired is deleted");
+                janitor.round_later(HOUR, ctx);
             }
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
-                tracing::error!(error, "month partitions could not be made ahead; trying again");
+                tracing::error!(error, "a round of the janitor failed; trying again");
                 janitor.round_later(SOON, ctx);
             }
         }));
     }
 }
 
+/// One round: counts the contacts and the keys that were deleted. Safe to run twice.
+async fn clean(db: Db, now: Timestamp) -> Result<(u64, u64), StoreError> {
+    partitions::ensure_months(&db, now).await?;
+    Ok((contacts::delete_expired(&db, now).await?, idempotency::delete_expired(&db, now).await?))
+}
+
 impl Actor for Janitor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        self.round_later(DAY, ctx);
+        self.round_later(HOUR, ctx);
     }
 }

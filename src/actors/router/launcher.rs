@@ -244,20 +244,22 @@ impl Launcher {
                 down("fenced");
             }
             // The end of the process drops its actors without a word.
-            Ending::Panicked if self.0.stopping.load(Ordering::Acquire) => down("stopping"),
-            Ending::Panicked => match record.restarts.panicked(Clock::wall(), &self.0.deps.options) {
-                Verdict::Quarantine => {
-                    tracing::error!(city = %ended.city, epoch = ended.epoch, "a city keeps panicking; it stays down");
-                    down("quarantined");
+            Ending::Panicked | Ending::Diverged if self.0.stopping.load(Ordering::Acquire) => down("stopping"),
+            Ending::Panicked | Ending::Diverged => {
+                match record.restarts.panicked(Clock::wall(), &self.0.deps.options) {
+                    Verdict::Quarantine => {
+                        tracing::error!(city = %ended.city, epoch = ended.epoch, "a city keeps failing; it stays down");
+                        down("quarantined");
+                    }
+                    Verdict::Restart(pause) => {
+                        tracing::error!(city = %ended.city, epoch = ended.epoch, ?pause, "a city failed; it is rebuilt");
+                        down("restarting");
+                        drop(record);
+                        sleep(pause).await;
+                        self.rebuild(ended.city).await;
+                    }
                 }
-                Verdict::Restart(pause) => {
-                    tracing::error!(city = %ended.city, epoch = ended.epoch, ?pause, "a city panicked; it is rebuilt");
-                    down("restarting");
-                    drop(record);
-                    sleep(pause).await;
-                    self.rebuild(ended.city).await;
-                }
-            },
+            }
         }
     }
 

@@ -13,7 +13,17 @@ use super::{Decision, Ineligible, Matcher, OrderFacts, View};
 #[derive(Clone, Copy, Debug)]
 pub struct Greedy;
 
-/// The rider who can be there first.
+/// What a search around a pickup found.
+struct Search {
+    /// Who can be there first within the city's limit: says when a rider has to leave.
+    best: Option<Best>,
+    /// Who can be there first within the radius of the moment: may be asked.
+    in_radius: Option<Best>,
+    somebody_refused: bool,
+}
+
+/// A rider who could go.
+#[derive(Clone)]
 struct Best {
     rider: RiderId,
     distance_m: f64,
@@ -28,7 +38,8 @@ impl Matcher for Greedy {
 }
 
 fn decide_one(view: &View<'_>, order: &OrderFacts<'_>, taken: &mut BTreeSet<RiderId>) -> Decision {
-    let (best, somebody_refused) = best_rider(view, order, taken);
+    let waited = order.due_at.map_or(Duration::ZERO, |due| view.now.since(due));
+    let Search { best, in_radius, somebody_refused } = search(view, order, taken, view.policy.radius_after(waited));
     let lead = best
         .as_ref()
         .map_or(Duration::from_secs(view.policy.default_lead_s.into()), |best| {
@@ -39,9 +50,8 @@ fn decide_one(view: &View<'_>, order: &OrderFacts<'_>, taken: &mut BTreeSet<Ride
     if leave_by > view.now {
         return Decision::Wait { order: order.id, reason: WaitReason::NotDue, leave_by };
     }
-    let waited = order.due_at.map_or(Duration::ZERO, |due| view.now.since(due));
-    match best {
-        Some(best) if best.distance_m <= view.policy.radius_after(waited) => {
+    match (in_radius, best) {
+        (Some(best), _) => {
             taken.insert(best.rider);
             Decision::Propose {
                 order: order.id,
@@ -51,15 +61,16 @@ fn decide_one(view: &View<'_>, order: &OrderFacts<'_>, taken: &mut BTreeSet<Ride
                 leave_by,
             }
         }
-        None if somebody_refused => Decision::Wait { order: order.id, reason: WaitReason::AllRefused, leave_by },
+        (None, None) if somebody_refused => {
+            Decision::Wait { order: order.id, reason: WaitReason::AllRefused, leave_by }
+        }
         _ => Decision::Wait { order: order.id, reason: WaitReason::NoRiderInReach, leave_by },
     }
 }
 
-fn best_rider(view: &View<'_>, order: &OrderFacts<'_>, taken: &BTreeSet<RiderId>) -> (Option<Best>, bool) {
+fn search(view: &View<'_>, order: &OrderFacts<'_>, taken: &BTreeSet<RiderId>, radius_m: f64) -> Search {
     let limit_m = view.policy.radius_steps_m.last().copied().unwrap_or(0.0);
-    let mut somebody_refused = false;
-    let mut best: Option<Best> = None;
+    let mut found = Search { best: None, in_radius: None, somebody_refused: false };
     let mut eligible = 0;
     for (rider, distance_m) in view.index.nearest(order.pickup, limit_m) {
         if taken.contains(&rider) {
@@ -69,18 +80,22 @@ fn best_rider(view: &View<'_>, order: &OrderFacts<'_>, taken: &BTreeSet<RiderId>
         match view.eligibility.check(view, &facts, order) {
             Ok(()) => {}
             Err(reason) => {
-                somebody_refused |= reason == Ineligible::Refused;
+                found.somebody_refused |= reason == Ineligible::Refused;
                 continue;
             }
         }
         let eta = view.eta.travel_time(view.policy, facts.vehicle, distance_m);
-        if best.as_ref().is_none_or(|best| eta < best.eta) {
-            best = Some(Best { rider, distance_m, eta });
+        let candidate = Best { rider, distance_m, eta };
+        if distance_m <= radius_m && found.in_radius.as_ref().is_none_or(|best| eta < best.eta) {
+            found.in_radius = Some(candidate.clone());
+        }
+        if found.best.as_ref().is_none_or(|best| eta < best.eta) {
+            found.best = Some(candidate);
         }
         eligible += 1;
         if eligible >= view.policy.candidates {
             break;
         }
     }
-    (best, somebody_refused)
+    found
 }
