@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use actix::Actor;
+use actix::Actor as _;
 use dispatch_engine::{
     actors::{
         city::CityCallError,
@@ -17,7 +17,7 @@ use dispatch_engine::{
     domain::{
         city::CityStatus,
         duty::Duty,
-        order::{OrderStatus, Step},
+        order::{Actor, OrderStatus, Step},
     },
     engine::{
         command::{Answer, Command, Outcome, Refusal, StepReport},
@@ -109,6 +109,27 @@ async fn a_city_that_panics_is_rebuilt_and_one_that_keeps_at_it_stays_down() {
     // Somebody has looked.
     bed.launcher.apply_city(pune(CityStatus::Live)).await.unwrap();
     bed.place().await.unwrap();
+    bed.stop().await;
+}
+
+#[actix_web::test]
+async fn a_city_that_remembers_what_the_store_does_not_hold_is_rebuilt() {
+    let bed = Bed::new(CityStatus::Live, order_journal::Options::default()).await;
+    let order = bed.place().await.unwrap();
+    sqlx::query("UPDATE orders SET version = version + 1").execute(&bed.db).await.unwrap();
+    let cancel = || {
+        bed.ask(move |reply| {
+            let (actor, reason) = (Actor::ENGINE, "changed mind".to_owned());
+            Command::Cancel { order, actor, reason, reply }
+        })
+    };
+    assert_eq!(cancel().await, Err(CityCallError::Refused(Refusal::Conflict)));
+    while epochs::holder(&bed.db, &bed.code).await.unwrap().unwrap().0 == 1 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    until("the city is back", || bed.city().ok()).await;
+    let done = cancel().await;
+    assert!(matches!(done, Ok(Outcome::Order { status: OrderStatus::Cancelled, version: 3, .. })), "{done:?}");
     bed.stop().await;
 }
 
