@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use crate::wire::rider::{Down, SUBPROTOCOL_JSON, Up};
+use crate::wire::{
+    codes::frame,
+    rider::{Down, SUBPROTOCOL_JSON, Up},
+};
 
 /// How the frames of a session are written, chosen by its subprotocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +72,7 @@ impl Encoding {
         match (self, message) {
             (Self::Json, Incoming::Text(text)) => serde_json::from_str(text).map_err(|error| explain(text, &error)),
             (Self::Json, Incoming::Binary) => {
-                Err(BadFrame::new("binary_not_supported", "this subprotocol takes text frames"))
+                Err(BadFrame::new(frame::BINARY_NOT_SUPPORTED, "this subprotocol takes text frames"))
             }
         }
     }
@@ -89,14 +92,14 @@ impl Encoding {
 
 /// Only a frame that failed is read a second time.
 fn explain(text: &str, error: &serde_json::Error) -> BadFrame {
-    let malformed = |re| BadFrame { code: "malformed_frame", detail: cut(&error.to_string()), re };
+    let malformed = |re| BadFrame { code: frame::MALFORMED_FRAME, detail: cut(&error.to_string()), re };
     match serde_json::from_str::<Head<'_>>(text) {
         Err(_) => malformed(None),
         Ok(head) => {
             let re = head.id.map(Cow::into_owned).filter(|id| is_id(id));
             match head.kind {
                 Some(kind) if !TYPES.contains(&&*kind) => {
-                    BadFrame { code: "unknown_type", detail: cut(&format!("no such type: {kind}")), re }
+                    BadFrame { code: frame::UNKNOWN_TYPE, detail: cut(&format!("no such type: {kind}")), re }
                 }
                 _ => malformed(re),
             }
