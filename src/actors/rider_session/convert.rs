@@ -17,6 +17,7 @@ use crate::{
     wire::{
         MoneyBody, PlaceBody,
         codes::frame,
+        json,
         rider::{Down, DutyWish, Hello, Job, JobOrder, Offer, Progress, Stop, Up, Welcome},
     },
 };
@@ -80,8 +81,11 @@ pub fn check_hello(hello: &Hello) -> Result<(), BadFrame> {
     if !is_id(&hello.device_id) {
         return Err(BadFrame::new(frame::MALFORMED_FRAME, "device_id takes 1 to 64 characters, no control characters"));
     }
-    if hello.app_version.chars().count() > 64 {
-        return Err(BadFrame::new(frame::MALFORMED_FRAME, "app_version takes at most 64 characters"));
+    if hello.app_version.chars().count() > 64 || hello.app_version.chars().any(char::is_control) {
+        return Err(BadFrame::new(
+            frame::MALFORMED_FRAME,
+            "app_version takes at most 64 characters, no control characters",
+        ));
     }
     Ok(())
 }
@@ -131,8 +135,7 @@ fn report(progress: Progress, now: Timestamp, skew_ms: i64) -> Result<StepReport
     let position = position.map_err(|error| BadFrame::new(error.code(), error.to_string()))?;
     let proof = progress.proof.filter(|proof| !proof.is_null());
     // Postgres holds no NUL, in text or in JSON.
-    let json = proof.as_ref().map(ToString::to_string).unwrap_or_default();
-    if json.len() > 2_048 || json.contains("\\u0000") {
+    if proof.as_ref().is_some_and(|proof| proof.to_string().len() > 2_048 || json::nul(proof).is_some()) {
         return Err(BadFrame::new(frame::MALFORMED_FRAME, "proof takes at most 2 KiB as JSON, without NUL"));
     }
     Ok(StepReport {
