@@ -212,3 +212,15 @@ fn the_word_search_finds_words_only() {
     assert!(has_word("use tokio::time;", "tokio") && has_word("let x = env::var(\"A\");", "env::var"));
     assert!(!has_word("let tokiolike = 1;", "tokio") && !has_word("env::vars()", "env::var"));
 }
+
+#[test]
+fn the_words_of_the_sockets_stand_in_one_place() {
+    let literals = ["BadFrame::new(\"", "Farewell::for_now(\"", "Farewell::for_good(\"", "farewell(\"", "code: \""];
+    let broken: Vec<String> = code("src/actors/rider_session")
+        .iter()
+        .chain(&code("src/actors/operator_session"))
+        .filter(|line| literals.iter().any(|literal| line.code.contains(literal)))
+        .map(|line| format!("{}:{}: {}", line.file, line.number, line.code.trim()))
+        .collect();
+    assert!(broken.is_empty(), "words come from src/wire/codes.rs\n{}", broken.join("\n"));
+}

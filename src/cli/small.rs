@@ -47,15 +47,26 @@ fn city(text: &str) -> Result<CityCode, String> {
 /// Without a secret, or when the arguments do not go together.
 pub fn token(args: &TokenArgs, config: &Config) -> anyhow::Result<()> {
     let secret = config.jwt_secret()?;
-    if matches!(args.role, Role::Rider | Role::Merchant) {
-        Uuid::parse_str(&args.sub).map_err(|_| UsageError(format!("--sub of a {} must be its id", args.role)))?;
-    }
+    check_sub(args.role, &args.sub)?;
     if !args.city.is_empty() && args.role != Role::Operator {
         return Err(UsageError("--city is for operators only".into()).into());
     }
     let claims = claims(args.role, &args.sub, args.city.iter().map(ToString::to_string).collect(), args.ttl);
     println!("{}", Tokens::new(secret.expose().as_bytes()).issue(&claims));
     Ok(())
+}
+
+/// A token whose subject names nobody would be printed and never taken.
+fn check_sub(role: Role, sub: &str) -> Result<(), UsageError> {
+    let fits = match role {
+        Role::Rider | Role::Merchant => Uuid::parse_str(sub).is_ok(),
+        Role::Operator | Role::Admin => !sub.trim().is_empty() && sub.len() <= 128,
+    };
+    match role {
+        _ if fits => Ok(()),
+        Role::Rider | Role::Merchant => Err(UsageError(format!("--sub of a {role} must be its id"))),
+        Role::Operator | Role::Admin => Err(UsageError(format!("--sub of an {role} must be a name of 1 to 128 bytes"))),
+    }
 }
 
 /// Claims that hold from now on.
@@ -90,4 +101,23 @@ pub fn check_config(config: &Config) -> anyhow::Result<()> {
     config.sealer()?;
     println!("{config:#?}");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_printed_for_somebody_only() {
+        let id = Uuid::nil().to_string();
+        for (role, sub) in [(Role::Rider, &*id), (Role::Merchant, &id), (Role::Operator, "olga"), (Role::Admin, "ada")]
+        {
+            assert!(check_sub(role, sub).is_ok(), "{role} {sub}");
+        }
+        let long = "x".repeat(129);
+        for (role, sub) in [(Role::Rider, "bob"), (Role::Merchant, ""), (Role::Operator, ""), (Role::Admin, " ")] {
+            assert!(check_sub(role, sub).is_err(), "{role} {sub}");
+        }
+        assert!(check_sub(Role::Operator, &long).is_err());
+    }
 }

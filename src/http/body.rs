@@ -11,6 +11,7 @@ use super::{
     Deps,
     problem::{Code, Failure},
 };
+use crate::wire::json;
 
 /// A request's body, read as JSON.
 #[derive(Debug)]
@@ -63,28 +64,12 @@ fn parse<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, Failure> {
     reader.end().map_err(|error| refused(&error, String::new()))?;
     let given: Value = serde_json::from_slice(bytes).map_err(Failure::internal)?;
     let read = serde_json::to_value(&value).map_err(Failure::internal)?;
-    no_array_as_object(&given, &read, String::new())?;
-    Ok(value)
-}
-
-/// serde reads an array into a struct by position: a `[lon, lat]` in GeoJSON's order would silently become latitude and
-/// longitude. An array is taken only where the body's type has one.
-fn no_array_as_object(given: &Value, read: &Value, pointer: String) -> Result<(), Failure> {
-    match (given, read) {
-        (Value::Array(_), Value::Object(_)) => {
+    match json::array_as_object(&given, &read) {
+        None => Ok(value),
+        Some(pointer) => {
             let failure = Failure::new(Code::WrongType).because("an object is needed here, not an array");
             Err(if pointer.is_empty() { failure } else { failure.at(pointer) })
         }
-        (Value::Array(given), Value::Array(read)) => given
-            .iter()
-            .zip(read)
-            .enumerate()
-            .try_for_each(|(index, (given, read))| no_array_as_object(given, read, format!("{pointer}/{index}"))),
-        (Value::Object(given), Value::Object(read)) => given
-            .iter()
-            .filter_map(|(key, given)| Some((key, given, read.get(key)?)))
-            .try_for_each(|(key, given, read)| no_array_as_object(given, read, format!("{pointer}/{}", escaped(key)))),
-        _ => Ok(()),
     }
 }
 
@@ -116,16 +101,12 @@ fn pointer(path: &Path) -> String {
             Segment::Seq { index } => text.push_str(&format!("/{index}")),
             Segment::Map { key } => {
                 text.push('/');
-                text.push_str(&escaped(key));
+                text.push_str(&json::escaped(key));
             }
             Segment::Enum { .. } | Segment::Unknown => {}
         }
     }
     text
-}
-
-fn escaped(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
 }
 
 #[cfg(test)]

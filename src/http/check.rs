@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::problem::{Code, Failure};
 use crate::{
     domain::{ids::CityCode, order::Place, position::Position},
-    wire::{LatLon, PlaceBody},
+    wire::{LatLon, PlaceBody, json},
 };
 
 /// Longest text for people: a name, a reason, a hint.
@@ -71,12 +71,17 @@ pub fn mobile(pointer: &str, given: &str) -> Result<String, Failure> {
     if fits { Ok(given.to_owned()) } else { Err(Failure::field(pointer, "must be in E.164 form, as in +919876543210")) }
 }
 
-/// Free data within its limit.
+/// Free data within its limit, without NUL: the database takes none.
 pub fn metadata(pointer: &str, given: Map<String, Value>) -> Result<Map<String, Value>, Failure> {
     let size = serde_json::to_vec(&given).map_err(Failure::internal)?.len();
     if size > MAX_METADATA_BYTES {
         return Err(Failure::field(pointer, format!("takes at most {MAX_METADATA_BYTES} bytes")));
     }
+    let given = Value::Object(given);
+    if let Some(place) = json::nul(&given) {
+        return Err(Failure::field(format!("{pointer}{place}"), "must not hold NUL characters"));
+    }
+    let Value::Object(given) = given else { return Ok(Map::new()) };
     Ok(given)
 }
 
@@ -115,5 +120,15 @@ mod tests {
         let mut large = Map::new();
         large.insert("x".into(), Value::String("x".repeat(MAX_METADATA_BYTES)));
         assert!(metadata("/metadata", large).is_err());
+    }
+
+    #[test]
+    fn metadata_holds_no_nul() {
+        let read = |text: &str| metadata("/metadata", serde_json::from_str(text).unwrap());
+        let pointer = |text: &str| read(text).unwrap_err().problem().pointer.unwrap();
+        assert_eq!(pointer(r#"{"a":{"b":["x\u0000"]}}"#), "/metadata/a/b/0");
+        assert_eq!(pointer(r#"{"a":{"\u0000":1}}"#), "/metadata/a");
+        assert_eq!(pointer(r#"{"\u0000":1}"#), "/metadata");
+        assert!(read(r#"{"a":"\\u0000"}"#).is_ok());
     }
 }

@@ -176,7 +176,8 @@ fn spec(deps: &Deps, id: OrderId, merchant: MerchantId, given: NewOrder, terms: 
         }
         Ok(at)
     };
-    let ready_at = time("/ready_at", given.ready_at, now)?;
+    // Goods that have been ready for a while are ready now: nobody could have fetched them before.
+    let ready_at = time("/ready_at", given.ready_at, now)?.max(now);
     // The default promise of an order that is ready at the horizon lies beyond it, and is fine.
     let promise_at = match given.promise_at {
         Some(_) => time("/promise_at", given.promise_at, now)?,

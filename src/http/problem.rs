@@ -346,7 +346,8 @@ mod tests {
     /// The rows of `docs/ERRORS.md` below a heading, cell by cell.
     fn table(heading: &str) -> Vec<Vec<&'static str>> {
         let text = include_str!("../../docs/ERRORS.md").split_once(heading).unwrap().1;
-        let text = text.split("\n## ").next().unwrap();
+        // Up to the next heading of any level.
+        let text = text.split("\n##").next().unwrap();
         let rows = text.lines().filter(|line| line.starts_with("| `"));
         rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`')).collect()).collect()
     }
@@ -370,9 +371,27 @@ mod tests {
         let codes: Vec<&str> =
             source.lines().filter_map(|line| line.split_once("=> \"")?.1.split('"').next()).collect();
         assert!(codes.len() > 15);
-        let documented = table("\n## Sockets\n");
+        let documented = table("\n### What a city refuses\n");
         for code in codes {
             assert!(documented.iter().any(|row| row[0] == code), "{code} is not documented");
+        }
+    }
+
+    #[test]
+    fn the_documentation_lists_every_word_of_the_sockets_and_no_other() {
+        use crate::wire::codes;
+        for (heading, words) in [
+            ("Rider socket: errors", codes::frame::ALL),
+            ("Rider socket: bye", codes::rider_bye::ALL),
+            ("Rider socket: refused points", codes::ping::ALL),
+            ("Operator socket: bye", codes::operator_bye::ALL),
+            ("Operator socket: alerts", codes::alert::ALL),
+        ] {
+            let documented: Vec<&str> = table(&format!("\n### {heading}\n")).iter().map(|row| row[0]).collect();
+            assert_eq!(documented, words, "{heading}");
+        }
+        for error in [PositionError::OutOfWorld, PositionError::NullIsland] {
+            assert!(codes::frame::ALL.contains(&error.code()) && codes::ping::ALL.contains(&error.code()));
         }
     }
 }

@@ -4,6 +4,8 @@
 //! Times are whole milliseconds since 1970-01-01 UTC on sockets (field names end in nothing but `at` or `_at`), and
 //! RFC 3339 text in REST bodies. Durations carry their unit in their name. Positions are WGS 84 degrees.
 
+pub mod codes;
+pub mod json;
 pub mod operator;
 pub mod problem;
 pub mod rest;

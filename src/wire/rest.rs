@@ -177,7 +177,7 @@ pub struct NewOrder {
     pub pickup: PlaceBody,
     /// Where they go.
     pub drop: PlaceBody,
-    /// When the goods are ready; now when absent.
+    /// When the goods are ready; now when absent. A time in the past, within the horizon, is taken as now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_at: Option<DateTime<Utc>>,
     /// When the recipient was told to expect them; 45 minutes after `ready_at` when absent.

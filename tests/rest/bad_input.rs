@@ -78,6 +78,8 @@ async fn fields_that_cannot_be_accepted() {
         ("cash_to_collect_minor", json!(-5), 422, "invalid_field", "/cash_to_collect_minor"),
         ("external_ref", json!(""), 422, "invalid_field", "/external_ref"),
         ("metadata", json!({ "x": "y".repeat(20_000) }), 422, "invalid_field", "/metadata"),
+        ("metadata", json!({ "x": ["a", "b\u{0}"] }), 422, "invalid_field", "/metadata/x/1"),
+        ("metadata", json!({ "x\u{0}": 1 }), 422, "invalid_field", "/metadata"),
         ("metadata", json!([]), 400, "wrong_type", "/metadata"),
         ("contact", json!({"name": "", "phone": "1"}), 422, "invalid_field", "/contact/name"),
         ("city", json!("atlantis"), 404, "unknown_city", "/city"),

@@ -83,6 +83,22 @@ async fn a_repeated_request_gets_the_same_answer_and_another_one_is_refused() {
 }
 
 #[actix_web::test]
+async fn goods_that_were_ready_before_are_ready_now() {
+    let rest = start().await;
+    let (_, merchant) = rest.merchant().await;
+    let mut order = rest.new_order();
+    order["ready_at"] = json!(chrono::Utc::now() - chrono::TimeDelta::days(6));
+    order.as_object_mut().unwrap().remove("promise_at");
+    let asked_at = chrono::Utc::now() - chrono::TimeDelta::seconds(1);
+    let placed = rest.post("/v1/orders", &merchant, &order).await;
+    let read = rest.get(&format!("/v1/orders/{}", placed.ok(201)["id"].as_str().unwrap()), &merchant).await;
+    let ready_at: chrono::DateTime<chrono::Utc> = serde_json::from_value(read.ok(200)["ready_at"].clone()).unwrap();
+    assert!((asked_at..=chrono::Utc::now()).contains(&ready_at), "{ready_at}");
+    order["ready_at"] = json!(chrono::Utc::now() - chrono::TimeDelta::days(8));
+    assert_eq!(rest.post("/v1/orders", &merchant, &order).await.problem(422, "invalid_field")["pointer"], "/ready_at");
+}
+
+#[actix_web::test]
 async fn an_order_is_seen_by_those_it_concerns_only() {
     let rest = start().await;
     let (_, merchant) = rest.merchant().await;

@@ -8,7 +8,7 @@ use crate::{
         view::{CityChanges, CitySnapshot, Counts, OrderView, RiderView},
     },
     wire::{
-        LatLon,
+        LatLon, codes,
         operator::{CityCounts, CityDelta, CityState, EndedOrder, OperatorDown, OrderRow, RiderRow},
     },
 };
@@ -53,14 +53,17 @@ fn delta(at: Timestamp, figures: Counts, changes: &CityChanges) -> CityDelta {
 
 fn alert(alert: &Alert) -> OperatorDown {
     let (kind, order, rider, detail) = match alert {
-        Alert::SilentCarrier { rider, order } => {
-            ("silent_carrier", Some(order.0), Some(rider.0), "a rider who carries goods is silent".to_owned())
-        }
+        Alert::SilentCarrier { rider, order } => (
+            codes::alert::SILENT_CARRIER,
+            Some(order.0),
+            Some(rider.0),
+            "a rider who carries goods is silent".to_owned(),
+        ),
         Alert::OrderExpired(order) => {
-            ("order_expired", Some(order.0), None, "no rider was found for an order".to_owned())
+            (codes::alert::ORDER_EXPIRED, Some(order.0), None, "no rider was found for an order".to_owned())
         }
         Alert::WriteRejected { transition, reason } => {
-            ("write_rejected", None, None, format!("the store refused write {transition}: {reason}"))
+            (codes::alert::WRITE_REJECTED, None, None, format!("the store refused write {transition}: {reason}"))
         }
     };
     OperatorDown::Alert { kind: kind.to_owned(), order, rider, detail }

@@ -17,7 +17,7 @@ use crate::{
         socket::jittered_ms,
     },
     engine::view::CityChanges,
-    wire::operator::OperatorDown,
+    wire::{codes::operator_bye, operator::OperatorDown},
 };
 
 type Context = WebsocketContext<OperatorSession>;
@@ -104,19 +104,19 @@ impl Actor for OperatorSession {
         let outbox = OperatorOutbox::new(ctx.address().recipient(), Gate::unmetered(shared.options.max_frames));
         match self.city.watch(outbox) {
             Ok(()) => {}
-            Err(CityCallError::Full) => self.farewell("city_busy", ctx),
-            Err(_) => self.farewell("city_unavailable", ctx),
+            Err(CityCallError::Full) => self.farewell(operator_bye::CITY_BUSY, ctx),
+            Err(_) => self.farewell(operator_bye::CITY_UNAVAILABLE, ctx),
         }
         ctx.run_interval(Duration::from_secs(shared.options.ping_every_s), Self::beat);
         ctx.run_interval(LOOK_EVERY, |session, ctx| {
             if !session.city.is_running() {
-                session.farewell("city_moved", ctx);
+                session.farewell(operator_bye::CITY_MOVED, ctx);
             }
         });
         let mut stopping = shared.stopping.clone();
         // A sender that is gone means the same.
         let stopped = async move { drop(stopping.wait_for(|stopping| *stopping).await) };
-        ctx.spawn(stopped.into_actor(self).map(|(), session, ctx| session.farewell("going_away", ctx)));
+        ctx.spawn(stopped.into_actor(self).map(|(), session, ctx| session.farewell(operator_bye::GOING_AWAY, ctx)));
     }
 
     fn stopped(&mut self, _: &mut Context) {

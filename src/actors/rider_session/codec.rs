@@ -3,8 +3,13 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use serde_json::Value;
 
-use crate::wire::rider::{Down, SUBPROTOCOL_JSON, Up};
+use crate::wire::{
+    codes::frame,
+    json,
+    rider::{Down, SUBPROTOCOL_JSON, Up},
+};
 
 /// How the frames of a session are written, chosen by its subprotocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,9 +72,13 @@ impl Encoding {
     /// [`BadFrame`] with `malformed_frame`, `unknown_type` or `binary_not_supported`.
     pub fn decode(self, message: Incoming<'_>) -> Result<Up, BadFrame> {
         match (self, message) {
-            (Self::Json, Incoming::Text(text)) => serde_json::from_str(text).map_err(|error| explain(text, &error)),
+            (Self::Json, Incoming::Text(text)) => {
+                let up = serde_json::from_str(text).map_err(|error| explain(text, &error.to_string()))?;
+                objects_are_objects(text, &up)?;
+                Ok(up)
+            }
             (Self::Json, Incoming::Binary) => {
-                Err(BadFrame::new("binary_not_supported", "this subprotocol takes text frames"))
+                Err(BadFrame::new(frame::BINARY_NOT_SUPPORTED, "this subprotocol takes text frames"))
             }
         }
     }
@@ -87,16 +96,32 @@ impl Encoding {
     }
 }
 
+/// An array is taken only where the frame's type has one. The usual frame has no bracket that could begin another, and
+/// is not read again.
+fn objects_are_objects(text: &str, up: &Up) -> Result<(), BadFrame> {
+    let lists = usize::from(matches!(up, Up::Pings { .. }));
+    if text.bytes().filter(|byte| *byte == b'[').count() <= lists {
+        return Ok(());
+    }
+    let unreadable = |error: serde_json::Error| explain(text, &error.to_string());
+    let given: Value = serde_json::from_str(text).map_err(unreadable)?;
+    let read = serde_json::to_value(up).map_err(unreadable)?;
+    match json::array_as_object(&given, &read) {
+        None => Ok(()),
+        Some(place) => Err(explain(text, &format!("an object is needed at `{place}`, not an array"))),
+    }
+}
+
 /// Only a frame that failed is read a second time.
-fn explain(text: &str, error: &serde_json::Error) -> BadFrame {
-    let malformed = |re| BadFrame { code: "malformed_frame", detail: cut(&error.to_string()), re };
+fn explain(text: &str, error: &str) -> BadFrame {
+    let malformed = |re| BadFrame { code: frame::MALFORMED_FRAME, detail: cut(error), re };
     match serde_json::from_str::<Head<'_>>(text) {
         Err(_) => malformed(None),
         Ok(head) => {
             let re = head.id.map(Cow::into_owned).filter(|id| is_id(id));
             match head.kind {
                 Some(kind) if !TYPES.contains(&&*kind) => {
-                    BadFrame { code: "unknown_type", detail: cut(&format!("no such type: {kind}")), re }
+                    BadFrame { code: frame::UNKNOWN_TYPE, detail: cut(&format!("no such type: {kind}")), re }
                 }
                 _ => malformed(re),
             }
@@ -136,6 +161,30 @@ mod tests {
         assert_eq!(code(r#"{"type":"duty","id":"a\nb","state":5}"#), ("malformed_frame", None));
         let binary = Encoding::Json.decode(Incoming::Binary).unwrap_err();
         assert_eq!(binary.code, "binary_not_supported");
+    }
+
+    #[test]
+    fn an_array_is_no_object() {
+        let id = "018f0000-0000-7000-8000-000000000000";
+        let progress =
+            |rest: &str| format!(r#"{{"type":"progress","id":"7","order":"{id}","step":"handover","at":0,{rest}}}"#);
+        for bad in [
+            r#"{"type":"pings","pings":[[13,0,12.9,77.5,null,null,null,false]]}"#,
+            r#"{"type":"pings","pings":[{"seq":1,"at":0,"lat":1,"lon":2},[13,0,12.9,77.5,null,null,null,false]]}"#,
+            r#"["duty","7","on"]"#,
+        ] {
+            assert_eq!(code(bad).0, "malformed_frame", "{bad}");
+            // What it guards against: serde takes it.
+            assert!(serde_json::from_str::<Up>(bad).is_ok(), "{bad}");
+        }
+        assert_eq!(code(&progress(r#""position":[77.5,12.9]"#)), ("malformed_frame", Some("7".into())));
+        for good in [
+            r#"{"type":"pings","pings":[{"seq":1,"at":0,"lat":1,"lon":2}]}"#,
+            r#"{"type":"pings","pings":[{"seq":1,"at":0,"lat":1,"lon":2,"later":[[1],{"a":[2]}]}]}"#,
+            &progress(r#""position":{"lat":1,"lon":2},"proof":{"photos":[[1,2],{"a":[3]}]}"#),
+        ] {
+            assert!(Encoding::Json.decode(Incoming::Text(good)).is_ok(), "{good}");
+        }
     }
 
     #[test]

@@ -16,6 +16,8 @@ use crate::{
     },
     wire::{
         MoneyBody, PlaceBody,
+        codes::frame,
+        json,
         rider::{Down, DutyWish, Hello, Job, JobOrder, Offer, Progress, Stop, Up, Welcome},
     },
 };
@@ -77,10 +79,13 @@ pub const fn type_of(up: &Up) -> &'static str {
 /// [`BadFrame`] `malformed_frame`.
 pub fn check_hello(hello: &Hello) -> Result<(), BadFrame> {
     if !is_id(&hello.device_id) {
-        return Err(BadFrame::new("malformed_frame", "device_id takes 1 to 64 characters, no control characters"));
+        return Err(BadFrame::new(frame::MALFORMED_FRAME, "device_id takes 1 to 64 characters, no control characters"));
     }
-    if hello.app_version.chars().count() > 64 {
-        return Err(BadFrame::new("malformed_frame", "app_version takes at most 64 characters"));
+    if hello.app_version.chars().count() > 64 || hello.app_version.chars().any(char::is_control) {
+        return Err(BadFrame::new(
+            frame::MALFORMED_FRAME,
+            "app_version takes at most 64 characters, no control characters",
+        ));
     }
     Ok(())
 }
@@ -103,11 +108,11 @@ pub fn request(up: Up, now: Timestamp, skew_ms: i64) -> Result<(String, Request)
             (id, report(progress, now, skew_ms).map(|report| Request::Progress(Box::new(report))))
         }
         Up::Hello(_) | Up::Pings { .. } => {
-            return Err(BadFrame::new("malformed_frame", "this frame is no request"));
+            return Err(BadFrame::new(frame::MALFORMED_FRAME, "this frame is no request"));
         }
     };
     if !is_id(&id) {
-        return Err(BadFrame::new("malformed_frame", "id takes 1 to 64 characters, no control characters"));
+        return Err(BadFrame::new(frame::MALFORMED_FRAME, "id takes 1 to 64 characters, no control characters"));
     }
     match request {
         Ok(request) => Ok((id, request)),
@@ -124,14 +129,14 @@ const fn duty(wish: DutyWish) -> Duty {
 }
 
 fn report(progress: Progress, now: Timestamp, skew_ms: i64) -> Result<StepReport, BadFrame> {
-    let step = Step::parse(&progress.step).map_err(|unknown| BadFrame::new("unknown_step", unknown.to_string()))?;
+    let step =
+        Step::parse(&progress.step).map_err(|unknown| BadFrame::new(frame::UNKNOWN_STEP, unknown.to_string()))?;
     let position = progress.position.map(|at| Position::new(at.lat, at.lon)).transpose();
     let position = position.map_err(|error| BadFrame::new(error.code(), error.to_string()))?;
     let proof = progress.proof.filter(|proof| !proof.is_null());
     // Postgres holds no NUL, in text or in JSON.
-    let json = proof.as_ref().map(ToString::to_string).unwrap_or_default();
-    if json.len() > 2_048 || json.contains("\\u0000") {
-        return Err(BadFrame::new("malformed_frame", "proof takes at most 2 KiB as JSON, without NUL"));
+    if proof.as_ref().is_some_and(|proof| proof.to_string().len() > 2_048 || json::nul(proof).is_some()) {
+        return Err(BadFrame::new(frame::MALFORMED_FRAME, "proof takes at most 2 KiB as JSON, without NUL"));
     }
     Ok(StepReport {
         order: OrderId(progress.order),
@@ -146,7 +151,10 @@ fn report(progress: Progress, now: Timestamp, skew_ms: i64) -> Result<StepReport
 
 fn text(field: &str, text: String) -> Result<String, BadFrame> {
     if text.chars().count() > 200 || text.contains('\0') {
-        return Err(BadFrame::new("malformed_frame", format!("{field} takes at most 200 characters, without NUL")));
+        return Err(BadFrame::new(
+            frame::MALFORMED_FRAME,
+            format!("{field} takes at most 200 characters, without NUL"),
+        ));
     }
     Ok(text)
 }
@@ -183,7 +191,7 @@ pub fn outcome(id: &str, request: &Request, outcome: &Outcome, open_offer: Optio
                 Down::Offer(Offer { re, expires_in_ms: *expires_in_ms, sent_at: now.as_millis(), ..open.clone() })
             }
             // Its end overtook the answer.
-            None => error(re, "offer_closed", "the offer is closed"),
+            None => error(re, frame::OFFER_CLOSED, "the offer is closed"),
         },
         (Outcome::Accepted(view), _) => Down::Assigned { re, job: job(view) },
         (Outcome::Declined, Some(offer)) => Down::OfferClosed { re, offer: offer.0, why: "declined".to_owned() },
@@ -202,7 +210,7 @@ pub fn outcome(id: &str, request: &Request, outcome: &Outcome, open_offer: Optio
             | Outcome::OfferSeen { .. }
             | Outcome::Declined,
             _,
-        ) => error(re, "internal", "the city gave an answer to another question"),
+        ) => error(re, frame::INTERNAL, "the city gave an answer to another question"),
     }
 }
 
@@ -216,10 +224,10 @@ pub fn failure(id: &str, failed: &CityCallError) -> Down {
 #[must_use]
 pub const fn code(failed: &CityCallError) -> &'static str {
     match failed {
-        CityCallError::Unknown => "unknown_city",
-        CityCallError::Gone => "city_unavailable",
-        CityCallError::Full => "city_busy",
-        CityCallError::Deadline => "city_deadline",
+        CityCallError::Unknown => frame::UNKNOWN_CITY,
+        CityCallError::Gone => frame::CITY_UNAVAILABLE,
+        CityCallError::Full => frame::CITY_BUSY,
+        CityCallError::Deadline => frame::CITY_DEADLINE,
         CityCallError::Refused(refusal) => refusal.code(),
     }
 }

@@ -6,7 +6,10 @@ use crate::{
     actors::location_log::{LogPoint, Track},
     domain::{position::Position, time::Timestamp},
     store::location_logs::flags,
-    wire::rider::{Ping, RefusedPing},
+    wire::{
+        codes,
+        rider::{Ping, RefusedPing},
+    },
 };
 
 /// What a point may be.
@@ -67,7 +70,7 @@ pub fn judge(
             }
             Err(reason) => {
                 // A number that was never valid says nothing about the ones before it.
-                if reason != "bad_seq" {
+                if reason != codes::ping::BAD_SEQ {
                     track.note_received(ping.seq);
                 }
                 judged.refused.push(RefusedPing { seq: ping.seq, reason: reason.to_owned() });
@@ -86,21 +89,21 @@ fn verdict(
     track: &Track,
 ) -> Result<(Position, Timestamp), &'static str> {
     if ping.seq == 0 || i64::try_from(ping.seq).is_err() {
-        return Err("bad_seq");
+        return Err(codes::ping::BAD_SEQ);
     }
     if ping.seq <= track.received_to() {
-        return Err("duplicate");
+        return Err(codes::ping::DUPLICATE);
     }
     if !reporting {
-        return Err("off_duty");
+        return Err(codes::ping::OFF_DUTY);
     }
     let position = Position::new(ping.lat, ping.lon).map_err(|error| error.code())?;
     let recorded_at = Timestamp::from_millis(ping.at.saturating_add(skew_ms));
     if recorded_at > now + limits.ahead {
-        return Err("future");
+        return Err(codes::ping::FUTURE);
     }
     if recorded_at < now - limits.age {
-        return Err("too_old");
+        return Err(codes::ping::TOO_OLD);
     }
     // The allowance is for clocks that are not quite right; the live dot itself is never ahead of the clock, or a
     // device that runs fast would make its own next points late.

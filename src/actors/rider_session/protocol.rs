@@ -17,7 +17,10 @@ use crate::{
         command::{Outcome, Refusal, RiderSync},
         effect::Notice,
     },
-    wire::rider::{Down, Hello, Offer, RefusedPing, Up},
+    wire::{
+        codes::{frame, rider_bye},
+        rider::{Down, Hello, Offer, RefusedPing, Up},
+    },
 };
 
 use super::{
@@ -175,7 +178,7 @@ impl Protocol {
     fn bad_frame(&mut self, bad: BadFrame) -> Step {
         self.bad_frames += 1;
         if self.bad_frames >= self.max_bad_frames {
-            return Step::End(Farewell::for_now("too_many_bad_frames"));
+            return Step::End(Farewell::for_now(rider_bye::TOO_MANY_BAD_FRAMES));
         }
         Step::Say(convert::error(bad.re, bad.code, &bad.detail))
     }
@@ -188,13 +191,13 @@ impl Protocol {
                 self.phase = Phase::Joining;
                 Ok(Step::Join(hello))
             }
-            (Up::Hello(_), _) => Err(BadFrame::new("already_live", "hello comes once per connection")),
-            (_, Phase::AwaitingHello) => Err(BadFrame::new("hello_first", "the first frame must be hello")),
-            (_, Phase::Joining) => Err(BadFrame::new("not_welcome_yet", "wait for welcome")),
+            (Up::Hello(_), _) => Err(BadFrame::new(frame::ALREADY_LIVE, "hello comes once per connection")),
+            (_, Phase::AwaitingHello) => Err(BadFrame::new(frame::HELLO_FIRST, "the first frame must be hello")),
+            (_, Phase::Joining) => Err(BadFrame::new(frame::NOT_WELCOME_YET, "wait for welcome")),
             (Up::Pings { pings }, _) => {
                 if pings.len() > self.max_points {
                     let detail = format!("at most {} points per frame", self.max_points);
-                    return Err(BadFrame::new("too_many_pings", detail));
+                    return Err(BadFrame::new(frame::TOO_MANY_PINGS, detail));
                 }
                 let Some(track) = &self.track else { return Ok(Step::Nothing) };
                 let reporting = matches!(self.duty, Duty::On | Duty::Break) || !self.in_hand.is_empty();
@@ -215,7 +218,7 @@ impl Protocol {
                     Admission::Waiting => Step::Nothing,
                     Admission::TooMany => Step::Say(convert::error(
                         Some(id),
-                        "too_many_requests",
+                        frame::TOO_MANY_REQUESTS,
                         "too many requests wait for their answers; try again",
                     )),
                 })
@@ -246,9 +249,9 @@ impl Protocol {
     pub const fn not_joined(failed: &CityCallError) -> Farewell {
         match failed {
             CityCallError::Unknown | CityCallError::Gone | CityCallError::Deadline => {
-                Farewell::for_now("city_unavailable")
+                Farewell::for_now(rider_bye::CITY_UNAVAILABLE)
             }
-            CityCallError::Full => Farewell::for_now("city_busy"),
+            CityCallError::Full => Farewell::for_now(rider_bye::CITY_BUSY),
             CityCallError::Refused(refusal) => match refusal {
                 Refusal::CityFull(_) | Refusal::StorageBusy | Refusal::Fenced | Refusal::Conflict => {
                     Farewell::for_now(refusal.code())
@@ -271,9 +274,9 @@ impl Protocol {
             Err(failed) => convert::failure(id, failed),
         };
         let end = match &result {
-            Err(CityCallError::Refused(Refusal::Superseded)) => Some(Farewell::for_good("taken_over")),
-            Err(CityCallError::Refused(Refusal::Fenced)) => Some(Farewell::for_now("city_moved")),
-            Err(CityCallError::Gone) => Some(Farewell::for_now("city_unavailable")),
+            Err(CityCallError::Refused(Refusal::Superseded)) => Some(Farewell::for_good(rider_bye::TAKEN_OVER)),
+            Err(CityCallError::Refused(Refusal::Fenced)) => Some(Farewell::for_now(rider_bye::CITY_MOVED)),
+            Err(CityCallError::Gone) => Some(Farewell::for_now(rider_bye::CITY_UNAVAILABLE)),
             _ => None,
         };
         if let Some(at) = self.duty_asked.iter().position(|asked| asked == id) {
@@ -335,8 +338,8 @@ impl Protocol {
                 self.duty = duty;
                 Down::DutyChanged { re: None, duty: duty.to_string(), next: None, why: reason.to_string() }
             }
-            Notice::TakenOver => return Step::End(Farewell::for_good("taken_over")),
-            Notice::CityMoved => return Step::End(Farewell::for_now("city_moved")),
+            Notice::TakenOver => return Step::End(Farewell::for_good(rider_bye::TAKEN_OVER)),
+            Notice::CityMoved => return Step::End(Farewell::for_now(rider_bye::CITY_MOVED)),
         })
     }
 

@@ -202,3 +202,27 @@ fn too_many_points_or_requests_at_once_are_refused() {
     let one_more = json!({"type": "duty", "id": "more", "state": "on"});
     assert_eq!(code(protocol.frame(NOW, up(one_more))), "too_many_requests");
 }
+
+#[test]
+fn a_nul_goes_no_further() {
+    let mut protocol = live(Duty::On, vec![]);
+    let progress = |field: &str, value: Value| {
+        let mut frame = json!({"type": "progress", "id": "1", "order": Uuid::nil(), "step": "attempt_failed", "at": 0});
+        frame[field] = value;
+        frame
+    };
+    for frame in [
+        progress("reason", json!("a\0")),
+        progress("proof", json!({"a": ["b\0"]})),
+        progress("proof", json!({"a\0": 1})),
+        json!({"type": "offer_decline", "id": "1", "offer": Uuid::nil(), "reason": "\0"}),
+    ] {
+        let Step::Say(Down::Error { code, re, .. }) = protocol.frame(NOW, up(frame)) else { panic!("no error") };
+        assert_eq!((code.as_str(), re.as_deref()), ("malformed_frame", Some("1")));
+    }
+    // A backslash and five characters are none.
+    asked(&mut protocol, progress("proof", json!("\\u0000")));
+    let Ok(Up::Hello(hello)) = hello() else { panic!() };
+    assert!(convert::check_hello(&Hello { app_version: "1\0".to_owned(), ..hello.clone() }).is_err());
+    assert!(convert::check_hello(&Hello { device_id: "d\0".to_owned(), ..hello }).is_err());
+}

@@ -37,7 +37,10 @@ use crate::{
         effect::Notice,
     },
     store::{self, StoreError},
-    wire::rider::{Down, Hello},
+    wire::{
+        codes::{frame, rider_bye},
+        rider::{Down, Hello},
+    },
 };
 
 type Context = WebsocketContext<RiderSession>;
@@ -107,7 +110,7 @@ impl RiderSession {
             return;
         }
         self.deps.0.figures.byes.with_label_values(&[farewell.why]).inc();
-        if farewell.why == "taken_over" {
+        if farewell.why == rider_bye::TAKEN_OVER {
             self.deps.0.figures.takeovers.inc();
         }
         let after = self.deps.0.options.reconnect_after();
@@ -156,10 +159,10 @@ impl RiderSession {
         }
         let profile = match found {
             Ok(Some((profile, _))) => profile,
-            Ok(None) => return self.farewell(Farewell::for_good("unknown_rider"), ctx),
+            Ok(None) => return self.farewell(Farewell::for_good(rider_bye::UNKNOWN_RIDER), ctx),
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, rider = %self.rider, "no rider profile");
-                return self.farewell(Farewell::for_now("store_unavailable"), ctx);
+                return self.farewell(Farewell::for_now(rider_bye::STORE_UNAVAILABLE), ctx);
             }
         };
         match self.deps.0.router.city(&profile.city) {
@@ -192,7 +195,7 @@ impl RiderSession {
             Ok(Outcome::Connected(sync)) => sync,
             Ok(other) => {
                 tracing::error!(?other, "a city answered a join with something else");
-                return self.farewell(Farewell::for_now("city_unavailable"), ctx);
+                return self.farewell(Farewell::for_now(rider_bye::CITY_UNAVAILABLE), ctx);
             }
             Err(failed) => return self.farewell(Protocol::not_joined(&failed), ctx),
         };
@@ -303,9 +306,9 @@ impl RiderSession {
     fn check(&mut self, ctx: &mut Context) {
         if self.cut_off.load(Ordering::Acquire) {
             self.deps.0.figures.cut_off.inc();
-            self.farewell(Farewell::for_now("slow_reader"), ctx);
+            self.farewell(Farewell::for_now(rider_bye::SLOW_READER), ctx);
         } else if self.protocol.is_live() && !self.city.as_ref().is_some_and(CityHandle::is_running) {
-            self.farewell(Farewell::for_now("city_moved"), ctx);
+            self.farewell(Farewell::for_now(rider_bye::CITY_MOVED), ctx);
         }
     }
 
@@ -331,14 +334,14 @@ impl Actor for RiderSession {
         ctx.run_interval(Duration::from_secs(shared.options.ping_every_s), Self::beat);
         ctx.run_later(Duration::from_secs(shared.options.hello_within_s), |session, ctx| {
             if session.protocol.awaits_hello() {
-                session.farewell(Farewell::for_now("no_hello"), ctx);
+                session.farewell(Farewell::for_now(rider_bye::NO_HELLO), ctx);
             }
         });
         let mut stopping = shared.stopping.clone();
         // A sender that is gone means the same.
         let stopped = async move { drop(stopping.wait_for(|stopping| *stopping).await) };
         ctx.spawn(stopped.into_actor(self).map(|(), session, ctx| {
-            session.farewell(Farewell::for_now("going_away"), ctx);
+            session.farewell(Farewell::for_now(rider_bye::GOING_AWAY), ctx);
         }));
     }
 
@@ -372,7 +375,9 @@ impl StreamHandler<Result<ws::Message, ProtocolError>> for RiderSession {
                 Assembled::Text(text) => self.message(Ok(Incoming::Text(&text)), ctx),
                 Assembled::Binary => self.message(Ok(Incoming::Binary), ctx),
                 Assembled::TooLarge => self.message(Err(too_large()), ctx),
-                Assembled::NotUtf8 => self.message(Err(BadFrame::new("malformed_frame", "the text is not UTF-8")), ctx),
+                Assembled::NotUtf8 => {
+                    self.message(Err(BadFrame::new(frame::MALFORMED_FRAME, "the text is not UTF-8")), ctx)
+                }
             },
             Ok(ws::Message::Ping(payload)) => ctx.pong(&payload),
             Ok(ws::Message::Pong(payload)) if payload == OVERSIZED => self.message(Err(too_large()), ctx),
@@ -389,7 +394,7 @@ impl StreamHandler<Result<ws::Message, ProtocolError>> for RiderSession {
                 tracing::debug!(%error, "a rider socket broke the websocket protocol");
                 self.deps.0.figures.refused_frames.with_label_values(&["protocol_error"]).inc();
                 if !self.protocol.is_ended() {
-                    self.say(&convert::error(None, "malformed_frame", "the websocket framing is broken"), ctx);
+                    self.say(&convert::error(None, frame::MALFORMED_FRAME, "the websocket framing is broken"), ctx);
                     self.close(CloseCode::Protocol, ctx);
                 }
                 ctx.stop();
@@ -399,5 +404,5 @@ impl StreamHandler<Result<ws::Message, ProtocolError>> for RiderSession {
 }
 
 fn too_large() -> BadFrame {
-    BadFrame::new("frame_too_large", "the frame is larger than this server takes")
+    BadFrame::new(frame::FRAME_TOO_LARGE, "the frame is larger than this server takes")
 }
