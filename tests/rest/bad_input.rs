@@ -93,12 +93,13 @@ async fn fields_that_cannot_be_accepted() {
     let secret = with(&rest, "contact", json!({"name": "Asha", "phone": 98_765, "address": "12 Lake Road"}));
     let answer = rest.post("/v1/orders", &merchant, &secret).await;
     assert_eq!(answer.problem(400, "wrong_type")["pointer"], "/contact/phone");
-    let late = json!({"ready_at": chrono::Utc::now(), "promise_at": chrono::Utc::now() - chrono::TimeDelta::hours(1)});
+    let hours = |n| chrono::Utc::now() + chrono::TimeDelta::hours(n);
+    let late = json!({"dispatch_at": hours(2), "promise_at": hours(1)});
     let mut order = rest.new_order();
     order.as_object_mut().unwrap().extend(late.as_object().unwrap().clone());
     assert_eq!(
         rest.post("/v1/orders", &merchant, &order).await.problem(422, "invalid_field")["pointer"],
-        "/promise_at"
+        "/dispatch_at"
     );
 }
 
