@@ -1,11 +1,17 @@
 //! The private servers, with the real binaries: life, crash, recovery, and two at once in one folder.
 #![allow(clippy::unwrap_used)]
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use dispatch_engine::supervisor::{DataDir, Postgres, PostgresOptions, Redis, SupervisorError};
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::signal::{Signal, kill, killpg},
     unistd::Pid,
 };
 use sqlx::{Connection, PgConnection};
@@ -166,4 +172,25 @@ async fn a_private_redis_answers_and_ends() {
     assert_eq!(mode(folder.sockets()), 0o700);
     second.stop().await.unwrap();
     assert!(client.get_multiplexed_async_connection().await.is_err());
+}
+
+#[test]
+fn ctrl_c_while_a_demo_starts_ends_it_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_dispatch"));
+    demo.args(["demo", "--riders", "1", "--data-dir"]).arg(dir.path()).process_group(0).stdout(Stdio::piped());
+    let demo = demo.spawn().unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    while !dir.path().join("pg/data.new/PG_VERSION").exists() {
+        assert!(Instant::now() < until, "initdb does not begin");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    // As a terminal does: everybody in the group gets it.
+    killpg(Pid::from_raw(demo.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+    let output = demo.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && said.contains("no verdict"), "{}: {said}", output.status);
+    for left in ["pg/data/postmaster.pid", "redis/pid", "fleet.pid", "run/.s.PGSQL.5432", "run/redis.sock"] {
+        assert!(!dir.path().join(left).exists(), "{left}");
+    }
 }

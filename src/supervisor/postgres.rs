@@ -186,7 +186,8 @@ async fn initdb(identity: Identity, bin: &Path, home: &Path, data: &Path) -> Res
     command.current_dir(home).arg("-D").arg(&making).args(["-U", USER, "-E", "UTF8", "--locale=C.UTF-8"]);
     // The folder of the socket says who may connect.
     command.args(["--auth-local=trust", "--auth-host=reject"]);
-    let output = command.output().await.map_err(SupervisorError::io("initdb cannot be started", bin))?;
+    let output =
+        command.kill_on_drop(true).output().await.map_err(SupervisorError::io("initdb cannot be started", bin))?;
     if !output.status.success() {
         let log = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         return Err(SupervisorError::DidNotStart { program: "initdb", log });
