@@ -1,11 +1,17 @@
 //! The private servers, with the real binaries: life, crash, recovery, and two at once in one folder.
 #![allow(clippy::unwrap_used)]
 
-use std::path::Path;
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use dispatch_engine::supervisor::{DataDir, Postgres, PostgresOptions, Redis, SupervisorError};
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::signal::{Signal, kill, killpg},
     unistd::Pid,
 };
 use sqlx::{Connection, PgConnection};
@@ -91,7 +97,8 @@ async fn a_pid_file_that_names_a_stranger_is_not_believed() {
     postgres.stop().await.unwrap();
     // The number of a program that is alive and no server of this folder: this test.
     let stale = format!("{}\n/elsewhere\n", std::process::id());
-    std::fs::write(folder.root().join("pg/data/postmaster.pid"), stale).unwrap();
+    fs::write(folder.root().join("pg/data/postmaster.pid"), &stale).unwrap();
+    fs::write(folder.sockets().join(".s.PGSQL.5432.lock"), &stale).unwrap();
     drop(folder);
 
     let (_folder, postgres) = start(dir.path()).await;
@@ -116,7 +123,32 @@ async fn a_long_path_gets_a_short_place_for_sockets() {
     assert!(!folder.sockets().starts_with(folder.root()));
     write_note(&postgres, "reachable").await;
     postgres.stop().await.unwrap();
-    std::fs::remove_dir_all(folder.sockets()).unwrap();
+    fs::remove_dir_all(folder.sockets()).unwrap();
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+async fn setting(connection: &mut PgConnection, name: &str) -> String {
+    sqlx::query_scalar("SELECT current_setting($1)").bind(name).fetch_one(connection).await.unwrap()
+}
+
+#[tokio::test]
+async fn nobody_else_can_reach_the_cluster() {
+    let dir = tempfile::tempdir().unwrap();
+    // A path that a URL cannot hold as it is.
+    let (folder, postgres) = start(&dir.path().join("100% & more?")).await;
+    assert_eq!(mode(folder.sockets()), 0o700);
+    assert_eq!(mode(&folder.sockets().join(".s.PGSQL.5432")), 0o700);
+    let mut connection = PgConnection::connect(&postgres.url("postgres")).await.unwrap();
+    assert_eq!(setting(&mut connection, "listen_addresses").await, "");
+    assert_eq!(setting(&mut connection, "unix_socket_directories").await, folder.sockets().to_str().unwrap());
+    let hosts = "SELECT DISTINCT auth_method FROM pg_hba_file_rules WHERE type <> 'local'";
+    let hosts: Vec<String> = sqlx::query_scalar(hosts).fetch_all(&mut connection).await.unwrap();
+    assert_eq!(hosts, ["reject"]);
+    drop(connection);
+    postgres.stop().await.unwrap();
 }
 
 #[tokio::test]
@@ -133,6 +165,32 @@ async fn a_private_redis_answers_and_ends() {
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let pong: String = redis::cmd("PING").query_async(&mut connection).await.unwrap();
     assert_eq!(pong, "PONG");
+    let port: (String, String) =
+        redis::cmd("CONFIG").arg("GET").arg("port").query_async(&mut connection).await.unwrap();
+    assert_eq!(port.1, "0");
+    assert_eq!(mode(second.socket()), 0o700);
+    assert_eq!(mode(folder.sockets()), 0o700);
     second.stop().await.unwrap();
     assert!(client.get_multiplexed_async_connection().await.is_err());
+}
+
+#[test]
+fn ctrl_c_while_a_demo_starts_ends_it_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_dispatch"));
+    demo.args(["demo", "--riders", "1", "--data-dir"]).arg(dir.path()).process_group(0).stdout(Stdio::piped());
+    let demo = demo.spawn().unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    while !dir.path().join("pg/data.new/PG_VERSION").exists() {
+        assert!(Instant::now() < until, "initdb does not begin");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    // As a terminal does: everybody in the group gets it.
+    killpg(Pid::from_raw(demo.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+    let output = demo.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && said.contains("no verdict"), "{}: {said}", output.status);
+    for left in ["pg/data/postmaster.pid", "redis/pid", "fleet.pid", "run/.s.PGSQL.5432", "run/redis.sock"] {
+        assert!(!dir.path().join(left).exists(), "{left}");
+    }
 }

@@ -20,7 +20,7 @@ pub async fn postgres(given: Option<&Path>, search_path: &str) -> Result<PathBuf
         return holds_server(folder).then(|| folder.to_owned()).ok_or_else(looked);
     }
     let mut places = Vec::new();
-    if let Ok(output) = Command::new("pg_config").arg("--bindir").output().await {
+    if let Ok(output) = Command::new("pg_config").arg("--bindir").process_group(0).output().await {
         places.push(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
     }
     places.extend(debian_versions(Path::new(DEBIAN_VERSIONS)));

@@ -10,8 +10,8 @@ use std::{
 
 use super::SupervisorError;
 
-/// A unix socket's path takes at most 107 bytes; the longest name we put there is `.s.PGSQL.65535.lock`.
-const LONGEST_SOCKET_DIR: usize = 107 - "/.s.PGSQL.65535.lock".len();
+/// A unix socket's path takes at most 107 bytes; the longest name we put there is `.s.PGSQL.5432.lock`.
+const LONGEST_SOCKET_DIR: usize = 107 - "/.s.PGSQL.5432.lock".len();
 
 /// A folder that belongs to this process until the value is dropped or the process ends.
 #[derive(Debug)]

@@ -52,7 +52,8 @@ impl Identity {
         Ok(if trial.is_ok_and(|status| status.success()) { namespace } else { Self::Other { uid, gid } })
     }
 
-    /// A command that runs a program in this identity, with nothing on its standard input.
+    /// A command that runs a program in this identity, with nothing on its standard input and in a process group of its
+    /// own, which Ctrl-C at the terminal does not reach.
     pub fn command(self, program: &Path) -> Command {
         let mut command = match self {
             Self::Direct => Command::new(program),
@@ -69,7 +70,7 @@ impl Identity {
                 command
             }
         };
-        command.stdin(Stdio::null());
+        command.stdin(Stdio::null()).process_group(0);
         command
     }
 

@@ -8,7 +8,6 @@
 mod binaries;
 mod folder;
 mod identity;
-mod ports;
 mod postgres;
 mod process;
 mod redis;

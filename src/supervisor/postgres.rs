@@ -1,7 +1,9 @@
 //! A private PostgreSQL cluster.
 
 use std::{
+    fmt::Write,
     fs,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -12,7 +14,6 @@ use sqlx::{Connection, PgConnection, migrate::MigrateDatabase};
 use super::{
     DataDir, SupervisorError, binaries,
     identity::Identity,
-    ports::free_port,
     process::{Kind, Server, recover, tail},
 };
 
@@ -24,6 +25,9 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 
 /// The superuser of a private cluster.
 const USER: &str = "app";
+
+/// Names the socket's file; nothing listens on a port of this number.
+const PORT: u16 = 5432;
 
 /// A log beyond this many bytes begins anew at the next start.
 const LOG_LIMIT: u64 = 16 * 1024 * 1024;
@@ -41,11 +45,11 @@ pub struct PostgresOptions {
     pub max_connections: u32,
 }
 
-/// A running private cluster, reachable at 127.0.0.1 and through a unix socket, by local users only.
+/// A running private cluster, reachable by this user only, through a unix socket in a private folder: it trusts whoever
+/// connects, and whoever connects is its superuser, who may run programs in its name.
 #[derive(Debug)]
 pub struct Postgres {
     server: Server,
-    port: u16,
     sockets: PathBuf,
 }
 
@@ -66,10 +70,11 @@ impl Postgres {
         let owned = |folder: &Path| identity.own(folder).map_err(SupervisorError::io("cannot be given away", folder));
         owned(&home)?;
         owned(dir.sockets())?;
+        forget_socket(dir.sockets())?;
         if !data.join("PG_VERSION").is_file() {
             initdb(identity, &bin, &home, &data).await?;
         }
-        // Twice for a port that somebody else took, and for backends of a killed postmaster that are still leaving.
+        // Again for the backends of a killed postmaster that are still leaving.
         let mut tries = 3;
         loop {
             tries -= 1;
@@ -101,13 +106,13 @@ impl Postgres {
         sockets: &Path,
         options: &PostgresOptions,
     ) -> Result<Self, SupervisorError> {
-        let port = free_port().map_err(SupervisorError::io("no free port", "127.0.0.1"))?;
         let mut command = identity.command(&bin.join("postgres"));
-        command.current_dir(data).arg("-D").arg(data).arg("-k").arg(sockets).arg("-p").arg(port.to_string());
+        command.current_dir(data).arg("-D").arg(data).arg("-k").arg(sockets).arg("-p").arg(PORT.to_string());
         let mut set = |setting: &str| {
             command.arg("-c").arg(setting);
         };
-        set("listen_addresses=127.0.0.1");
+        // Here and not in pg_hba.conf, because older data folders have one that trusts loopback.
+        set("listen_addresses=");
         set("unix_socket_permissions=0700");
         set("log_line_prefix=%m [%p] %d ");
         set(&format!("max_connections={}", options.max_connections));
@@ -117,7 +122,7 @@ impl Postgres {
             }
         }
         let server = Server::spawn(POSTGRES, command, log.to_owned())?;
-        let mut started = Self { server, port, sockets: sockets.to_owned() };
+        let mut started = Self { server, sockets: sockets.to_owned() };
         started.server.watch(&data.join("postmaster.pid"))?;
         let url = started.url("postgres");
         let ready = async || match PgConnection::connect(&url).await {
@@ -131,13 +136,13 @@ impl Postgres {
     /// The address of one of its databases.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://{USER}@127.0.0.1:{}/{database}", self.port)
+        format!("postgres://{USER}@localhost:{PORT}/{database}?host={}", percent_encoded(&self.sockets))
     }
 
     /// How to look into it: arguments for `psql`.
     #[must_use]
     pub fn psql(&self, database: &str) -> String {
-        format!("psql -h {} -p {} -U {USER} {database}", self.sockets.display(), self.port)
+        format!("psql -h {} -p {PORT} -U {USER} {database}", self.sockets.display())
     }
 
     /// The pid of its postmaster.
@@ -179,14 +184,43 @@ async fn initdb(identity: Identity, bin: &Path, home: &Path, data: &Path) -> Res
     }
     let mut command = identity.command(&bin.join("initdb"));
     command.current_dir(home).arg("-D").arg(&making).args(["-U", USER, "-E", "UTF8", "--locale=C.UTF-8"]);
-    // Trust holds for the unix socket and loopback only: initdb writes no other line into pg_hba.conf.
-    command.arg("--auth=trust");
-    let output = command.output().await.map_err(SupervisorError::io("initdb cannot be started", bin))?;
+    // The folder of the socket says who may connect.
+    command.args(["--auth-local=trust", "--auth-host=reject"]);
+    let output =
+        command.kill_on_drop(true).output().await.map_err(SupervisorError::io("initdb cannot be started", bin))?;
     if !output.status.success() {
         let log = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         return Err(SupervisorError::DidNotStart { program: "initdb", log });
     }
     fs::rename(&making, data).map_err(SupervisorError::io("the new cluster cannot be put in place", data))
+}
+
+/// Removes what a killed postmaster left of its socket. Nothing serves this folder now, yet its number may be another
+/// program's since, and a server that reads that in the socket's lock file does not start.
+fn forget_socket(sockets: &Path) -> Result<(), SupervisorError> {
+    for name in [format!(".s.PGSQL.{PORT}"), format!(".s.PGSQL.{PORT}.lock")] {
+        let path = sockets.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(SupervisorError::io("a stale socket cannot be removed", &path)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A path as a value in a URL's query.
+fn percent_encoded(path: &Path) -> String {
+    path.as_os_str().as_bytes().iter().fold(String::new(), |mut text, byte| {
+        if byte.is_ascii_alphanumeric() || b"/-_.".contains(byte) {
+            text.push(char::from(*byte));
+        } else {
+            // Writing into a string does not fail.
+            let _ = write!(text, "%{byte:02X}");
+        }
+        text
+    })
 }
 
 fn begin_anew_if_long(log: &Path) {

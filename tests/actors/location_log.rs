@@ -1,9 +1,9 @@
 //! The location log while Postgres goes away and comes back.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{UnixListener, UnixSocket, UnixStream};
 use uuid::Uuid;
 
 use dispatch_engine::{
@@ -21,11 +21,11 @@ use dispatch_engine::{
 use crate::support::{SOON, TestDatabase, until};
 
 /// Passes connections of `listener` on to the real database.
-async fn forward(listener: TcpListener, target: String) {
+async fn forward(listener: UnixListener, target: PathBuf) {
     while let Ok((mut from, _)) = listener.accept().await {
         let target = target.clone();
         tokio::spawn(async move {
-            let mut to = TcpStream::connect(target).await.unwrap();
+            let mut to = UnixStream::connect(target).await.unwrap();
             let _ = tokio::io::copy_bidirectional(&mut from, &mut to).await;
         });
     }
@@ -35,11 +35,13 @@ async fn forward(listener: TcpListener, target: String) {
 async fn points_wait_while_the_database_is_away() {
     let direct = TestDatabase::create().await.db;
     let real = PgConnectOptions::clone(&direct.connect_options());
-    let target = format!("{}:{}", real.get_host(), real.get_port());
-    // The port is taken and nobody listens on it.
-    let listener = tokio::net::TcpSocket::new_v4().unwrap();
-    listener.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let away = real.host("127.0.0.1").port(listener.local_addr().unwrap().port());
+    let name = format!(".s.PGSQL.{}", real.get_port());
+    let target = real.get_socket().unwrap().join(&name);
+    // The socket is there and nobody listens on it.
+    let folder = tempfile::tempdir().unwrap();
+    let listener = UnixSocket::new_stream().unwrap();
+    listener.bind(folder.path().join(&name)).unwrap();
+    let away = real.socket(folder.path());
     let db: Db = PgPoolOptions::new().acquire_timeout(Duration::from_millis(50)).connect_lazy_with(away);
 
     let metrics = Metrics::new();

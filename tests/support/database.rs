@@ -40,15 +40,17 @@ impl TestDatabase {
     }
 }
 
-/// Where the cluster of this test program answers.
+/// The cluster of this test program.
 struct Cluster {
-    base: String,
+    postgres: Postgres,
     template: String,
+    /// Locked until the test program ends.
+    _folder: DataDir,
 }
 
 impl Cluster {
     fn url(&self, database: &str) -> String {
-        format!("{}/{database}", self.base)
+        self.postgres.url(database)
     }
 }
 
@@ -74,14 +76,13 @@ fn start() -> Cluster {
             let postgres = Postgres::start(&folder, &options).await.unwrap();
             let mut admin = PgConnection::connect(&postgres.url("postgres")).await.unwrap();
             let (template, old) = prepare(&postgres, &mut admin).await;
-            let base = postgres.url("").trim_end_matches('/').to_owned();
-            started.send(Cluster { base, template }).unwrap();
+            started.send(Cluster { postgres, template, _folder: folder }).unwrap();
             // Beside the first tests, because each takes a checkpoint.
             for name in old {
                 admin.execute(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).await.unwrap();
             }
+            // It looks after the cluster's process.
             std::future::pending::<()>().await;
-            drop((postgres, folder));
         });
     });
     start.recv().unwrap()

@@ -121,7 +121,14 @@ async fn program(environment: &Environment) -> anyhow::Result<PathBuf> {
         if let Some(target) = folder.parent() {
             build.arg("--target-dir").arg(target);
         }
-        let built = build.stdin(Stdio::null()).status().await.context("cargo cannot be started")?;
+        // Ctrl-C reaches us alone, and cuts the build off as a stop of ours.
+        let built = build
+            .stdin(Stdio::null())
+            .process_group(0)
+            .kill_on_drop(true)
+            .status()
+            .await
+            .context("cargo cannot be started")?;
         ensure!(built.success(), "the load tester cannot be built");
     }
     if !program.is_file() {

@@ -12,6 +12,7 @@ use std::{
     io::{IsTerminal, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::PathBuf,
+    pin::pin,
     process::ExitCode,
     time::Duration,
 };
@@ -101,13 +102,42 @@ pub fn run(args: DemoArgs, mut config: Config, environment: &Environment) -> any
         if args.fresh {
             Postgres::discard(&folder).await?;
         }
-        let servers = Servers::start(&folder, &config, environment).await?;
-        let result = play(&args, config, environment, &folder, &servers, &mut signals).await;
+        let mut starting = pin!(Servers::start(&folder, &config, environment));
+        let (servers, end) = tokio::select! {
+            biased;
+            signal = signals.next() => {
+                println!("{signal}: stopping as soon as the private servers can be stopped");
+                // They are stopped in order, which a half-started server cannot be.
+                let servers = tokio::select! {
+                    servers = &mut starting => servers?,
+                    signal = signals.next() => anyhow::bail!("{signal} again: the start was cut off"),
+                };
+                (servers, Ok(End::BeforeItBegan))
+            }
+            servers = &mut starting => {
+                let servers = servers?;
+                let end = play(&args, config.clone(), environment, &folder, &servers, &mut signals).await;
+                (servers, end)
+            }
+        };
         let stopped = servers.stop().await;
-        let held = result?;
+        let end = end?;
         stopped?;
-        Ok(if held { ExitCode::SUCCESS } else { ExitCode::from(BROKEN) })
+        if matches!(end, End::BeforeItBegan) {
+            println!("stopped before the fleet began: no verdict");
+        }
+        Ok(if matches!(end, End::Broken) { ExitCode::from(BROKEN) } else { ExitCode::SUCCESS })
     })?
+}
+
+/// How a demo ended.
+enum End {
+    /// Every promise held.
+    Held,
+    /// One did not, or the fleet has no verdict.
+    Broken,
+    /// It was told to stop before there was anything to judge.
+    BeforeItBegan,
 }
 
 /// The private servers.
@@ -153,7 +183,7 @@ async fn play(
     folder: &DataDir,
     servers: &Servers,
     signals: &mut StopSignals,
-) -> anyhow::Result<bool> {
+) -> anyhow::Result<End> {
     config.database.url = Some(Secret::new(servers.database.clone()));
     config.redis.url = servers.redis.as_ref().map(|redis| Secret::new(redis.url()));
     let db = app::connect(&config).await?;
@@ -178,12 +208,24 @@ async fn play(
     let show = async {
         let claims = small::claims(Role::Admin, "demo", Vec::new(), Duration::from_secs(3_600));
         let admin = Tokens::new(secret.expose().as_bytes()).issue(&claims);
-        cities::seed(&url, &admin, args.ping_every.mul_f64(args.clock_speed)).await?;
-        let mut fleet = Fleet::start(args, &url, &secret, folder.root(), environment).await?;
+        let begin = async {
+            cities::seed(&url, &admin, args.ping_every.mul_f64(args.clock_speed)).await?;
+            Fleet::start(args, &url, &secret, folder.root(), environment).await
+        };
+        let mut fleet = tokio::select! {
+            biased;
+            signal = signals.next() => {
+                println!("{signal}: stopping");
+                return Ok(None);
+            }
+            fleet = begin => fleet?,
+        };
+        let mut told = false;
         let ended = tokio::select! {
             ended = fleet.ended() => ended.map_err(anyhow::Error::from),
             never = live(&metrics) => match never {},
             signal = signals.next() => {
+                told = true;
                 println!("\n{signal}: the fleet finishes its work");
                 tokio::select! {
                     ended = fleet.stop() => ended,
@@ -191,10 +233,11 @@ async fn play(
                 }
             }
         };
-        anyhow::Ok(match ended {
+        let end = match ended {
             Ok(status) => FleetEnd::Exited(status),
             Err(error) => FleetEnd::Lost(format!("{error:#}")),
-        })
+        };
+        anyhow::Ok(if told && end.before_it_began() { None } else { Some(end) })
     };
     let shown = tokio::select! {
         shown = show => shown,
@@ -207,12 +250,15 @@ async fn play(
     let figures = Figures::read(&metrics);
     drop(stop);
     engine.await??;
-    let fleet = shown?;
+    let Some(fleet) = shown? else {
+        db.close().await;
+        return Ok(End::BeforeItBegan);
+    };
     println!();
     let held = summary::print(&db, start, &figures, &fleet).await?;
     println!("fleet report: {}", folder.root().join("report.json").display());
     db.close().await;
-    Ok(held)
+    Ok(if held { End::Held } else { End::Broken })
 }
 
 /// Shows the live line until it is dropped: in place at a terminal, one line every five seconds elsewhere.

@@ -1,6 +1,8 @@
 //! The end of a demo: what happened, and whether every promise held.
 
-use std::process::ExitStatus;
+use std::{os::unix::process::ExitStatusExt, process::ExitStatus};
+
+use nix::sys::signal::Signal;
 
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 
@@ -20,6 +22,11 @@ pub enum FleetEnd {
 }
 
 impl FleetEnd {
+    /// Whether it was told to stop before it listened for that: it placed nothing, and there is nothing to judge.
+    pub fn before_it_began(&self) -> bool {
+        matches!(self, Self::Exited(status) if status.signal() == Some(Signal::SIGINT as i32))
+    }
+
     /// Its verdict, and whether it is a good one.
     fn verdict(&self) -> (String, bool) {
         match self {
