@@ -80,17 +80,55 @@ impl DataDir {
     }
 }
 
+/// Folders of this data folder elsewhere, for a server that runs as a user who cannot reach the data folder itself (one
+/// below a private home, say): a home and a socket folder, both below the first one, which survives a restart of the
+/// system and is found again by its name.
+#[derive(Clone, Debug)]
+pub struct Outside {
+    /// The folder of both.
+    pub root: PathBuf,
+    /// What the server keeps.
+    pub home: PathBuf,
+    /// Its unix socket.
+    pub sockets: PathBuf,
+}
+
+impl DataDir {
+    /// Makes the folders elsewhere when they are not there.
+    ///
+    /// # Errors
+    /// [`SupervisorError::Io`] when they cannot be made.
+    pub fn outside(&self, name: &str) -> Result<Outside, SupervisorError> {
+        let root = Path::new("/var/tmp").join(named_after(&self.root));
+        let (home, sockets) = (root.join(name), root.join("run"));
+        [&root, &home, &sockets].into_iter().try_for_each(|path| make_private(path))?;
+        Ok(Outside { root, home, sockets })
+    }
+}
+
 fn socket_dir(root: &Path) -> Result<PathBuf, SupervisorError> {
     let inside = root.join("run");
     let path = if inside.as_os_str().len() <= LONGEST_SOCKET_DIR {
         inside
     } else {
-        let mut hasher = DefaultHasher::new();
-        root.hash(&mut hasher);
-        std::env::temp_dir().join(format!("dispatch-{:016x}", hasher.finish()))
+        std::env::temp_dir().join(named_after(root))
     };
     make_private(&path)?;
     Ok(path)
+}
+
+/// The same name for the same folder.
+fn named_after(root: &Path) -> String {
+    let mut hasher = DefaultHasher::new();
+    root.hash(&mut hasher);
+    format!("dispatch-{:016x}", hasher.finish())
+}
+
+/// Whether a folder may be one of ours: of this user or, where root gives it away, of a user who runs servers.
+fn is_ours(uid: u32) -> bool {
+    let us = Uid::effective();
+    let of = |name| User::from_name(name).ok().flatten().is_some_and(|user| user.uid.as_raw() == uid);
+    uid == us.as_raw() || (us.is_root() && SERVER_USERS.into_iter().any(of))
 }
 
 /// Makes a folder that only this user can enter. One that is there already must be a real folder of this user: in a
@@ -106,6 +144,9 @@ fn make_private(path: &Path) -> Result<(), SupervisorError> {
     if !meta.is_dir() {
         return Err(SupervisorError::Io { what, path: path.into(), source: std::io::ErrorKind::NotADirectory.into() });
     }
-    // Fails for a folder of somebody else, unless we are root.
+    if !is_ours(meta.uid()) {
+        let source = std::io::ErrorKind::PermissionDenied.into();
+        return Err(SupervisorError::Io { what, path: path.into(), source });
+    }
     fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(SupervisorError::io(what, path))
 }

@@ -34,6 +34,9 @@ pub enum Identity {
     },
 }
 
+/// Who runs PostgreSQL where we are root, the first that exists: it looks its user up by name.
+pub(super) const SERVER_USERS: [&str; 2] = ["postgres", "nobody"];
+
 impl Identity {
     /// Finds out what works here.
     ///
@@ -44,7 +47,7 @@ impl Identity {
             return Ok(Self::Direct);
         }
         // PostgreSQL looks its user up by name, so only a user with an entry will do.
-        let user = ["postgres", "nobody"].into_iter().find_map(|name| User::from_name(name).ok().flatten());
+        let user = SERVER_USERS.into_iter().find_map(|name| User::from_name(name).ok().flatten());
         let user = user.ok_or(SupervisorError::NoIdentity)?;
         let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
         let namespace = Self::Namespace { uid, gid };
@@ -72,6 +75,14 @@ impl Identity {
         };
         command.stdin(Stdio::null()).process_group(0);
         command
+    }
+
+    /// Whether a program in this identity can reach a folder.
+    pub async fn reaches(self, folder: &Path) -> bool {
+        let Self::Other { .. } = self else { return true };
+        let mut trial = self.command(Path::new("test"));
+        trial.arg("-x").arg(folder).current_dir("/");
+        trial.status().await.is_ok_and(|status| status.success())
     }
 
     /// Makes a folder and all it holds belong to whoever runs in this identity, as seen from outside. A cluster made in

@@ -61,7 +61,7 @@ impl Postgres {
     pub async fn start(dir: &DataDir, options: &PostgresOptions) -> Result<Self, SupervisorError> {
         let bin = binaries::postgres(options.bin.as_deref(), &options.search_path).await?;
         let identity = Identity::choose().await?;
-        let home = dir.folder("pg")?;
+        let (home, sockets) = quarters(identity, dir).await?;
         let data = home.join("data");
         let log = home.join("log");
         begin_anew_if_long(&log);
@@ -69,8 +69,8 @@ impl Postgres {
         recover(POSTGRES, &pid_file, &data).await?;
         let owned = |folder: &Path| identity.own(folder).map_err(SupervisorError::io("cannot be given away", folder));
         owned(&home)?;
-        owned(dir.sockets())?;
-        forget_socket(dir.sockets())?;
+        owned(&sockets)?;
+        forget_socket(&sockets)?;
         if !data.join("PG_VERSION").is_file() {
             initdb(identity, &bin, &home, &data).await?;
         }
@@ -78,7 +78,7 @@ impl Postgres {
         let mut tries = 3;
         loop {
             tries -= 1;
-            match Self::try_start(identity, &bin, &data, &log, dir.sockets(), options).await {
+            match Self::try_start(identity, &bin, &data, &log, &sockets, options).await {
                 Err(SupervisorError::DidNotStart { .. }) if tries > 0 => {
                     tokio::time::sleep(Duration::from_millis(700)).await;
                 }
@@ -92,7 +92,7 @@ impl Postgres {
     /// # Errors
     /// Any [`SupervisorError`].
     pub async fn discard(dir: &DataDir) -> Result<(), SupervisorError> {
-        let home = dir.folder("pg")?;
+        let (home, _) = quarters(Identity::choose().await?, dir).await?;
         let data = home.join("data");
         recover(POSTGRES, &data.join("postmaster.pid"), &data).await?;
         fs::remove_dir_all(&home).map_err(SupervisorError::io("the cluster cannot be removed", &home))
@@ -174,6 +174,17 @@ impl Postgres {
     pub async fn stop(self) -> Result<(), SupervisorError> {
         self.server.stop().await
     }
+}
+
+/// Where the cluster and its socket live: in the data folder, or elsewhere when the user who runs it cannot get there.
+async fn quarters(identity: Identity, dir: &DataDir) -> Result<(PathBuf, PathBuf), SupervisorError> {
+    if identity.reaches(dir.root().parent().unwrap_or_else(|| dir.root())).await {
+        return Ok((dir.folder("pg")?, dir.sockets().to_owned()));
+    }
+    let outside = dir.outside("pg")?;
+    tracing::info!(folder = %outside.root.display(), "PostgreSQL's user cannot reach the data folder; it keeps its data here");
+    identity.own(&outside.root).map_err(SupervisorError::io("cannot be given away", &outside.root))?;
+    Ok((outside.home, outside.sockets))
 }
 
 /// Makes the cluster in a folder beside its final place first: an interrupted run leaves no half cluster there.
