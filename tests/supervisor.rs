@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
+    error::Error,
     fs,
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::Path,
@@ -9,7 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dispatch_engine::supervisor::{DataDir, Postgres, PostgresOptions, Redis, SupervisorError};
+use dispatch_engine::{
+    store::migrate::{self, PoolOptions},
+    supervisor::{DataDir, Postgres, PostgresOptions, Redis, SupervisorError},
+};
 use nix::{
     sys::signal::{Signal, kill, killpg},
     unistd::Pid,
@@ -172,6 +176,18 @@ async fn a_private_redis_answers_and_ends() {
     assert_eq!(mode(folder.sockets()), 0o700);
     second.stop().await.unwrap();
     assert!(client.get_multiplexed_async_connection().await.is_err());
+}
+
+#[tokio::test]
+async fn a_pool_that_is_too_large_for_the_server_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_folder, postgres) = start(dir.path()).await;
+    let time = Duration::from_millis(700);
+    let pool = PoolOptions { connections: 30, acquire_timeout: time, statement_timeout: time };
+    let error = migrate::connect(&postgres.url("postgres"), pool).await.unwrap_err();
+    let cause = error.source().unwrap().to_string();
+    assert!(cause.contains("too many clients"), "{cause}");
+    postgres.stop().await.unwrap();
 }
 
 #[test]
