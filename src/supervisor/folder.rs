@@ -4,11 +4,13 @@ use std::{
     fs::{self, File, TryLockError},
     hash::{DefaultHasher, Hash, Hasher},
     io::Write,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
-use super::SupervisorError;
+use nix::unistd::{Uid, User};
+
+use super::{SupervisorError, identity::SERVER_USERS};
 
 /// A unix socket's path takes at most 107 bytes; the longest name we put there is `.s.PGSQL.5432.lock`.
 const LONGEST_SOCKET_DIR: usize = 107 - "/.s.PGSQL.5432.lock".len();
