@@ -298,8 +298,10 @@ impl Rider {
                 lies::spoil(&mut ping, &mut self.rng);
             }
             self.pings.record(ping, lie);
-            // On schedule; points that were missed while this machine was late are not made up.
-            self.next_ping = (self.next_ping + self.ping_every).max(now);
+            // On schedule but for the drift of a device, or a fleet that came on duty together would ping in step. Points that
+            // were missed while this machine was late are not made up.
+            let pause = self.rng.random_range(self.ping_every * 3 / 4..=self.ping_every * 5 / 4);
+            self.next_ping = (self.next_ping + pause).max(now);
         }
         while self.online {
             let pings = self.pings.batch();

@@ -176,7 +176,8 @@ fn an_offer_becomes_a_delivery() {
     assert_eq!((told.end.as_deref(), told.ended_by), (Some("delivered"), Some(stage.rider.character.rider)));
     assert!(books.contradictions().is_empty());
     drop(books);
-    assert_eq!(stage.pings, 401, "one every five seconds, all the way");
+    // 2,000 s at one every five seconds, each up to a quarter early or late.
+    assert!((385..=417).contains(&stage.pings), "{} pings", stage.pings);
     stage.rider.shift_end = 3_000_001;
     stage.pass(3_100_000, answer);
     assert!(stage.rider.finished() && stage.rider.all_stored());
