@@ -47,7 +47,7 @@ impl City {
     pub fn restore(settings: domain::city::City, seed: u64, now: Timestamp, image: CityImage) -> (Self, Vec<Effect>) {
         let mut city = Self::new(settings, seed, Brain::default());
         for stored in image.riders {
-            city.riders.insert(stored.profile.id, restored_rider(stored.profile, stored.duty, now));
+            city.riders.insert(stored.profile.id, LiveRider::away(stored.profile, stored.duty, now));
         }
         for (spec, state) in image.orders {
             city.restore_order(now, spec, state);
@@ -76,7 +76,7 @@ impl City {
         self.touch_order(order);
         let Some(rider) = rider else { return };
         let profile = self.unknown_profile(rider);
-        let live = self.riders.entry(rider).or_insert_with(|| restored_rider(profile, Duty::Off, now));
+        let live = self.riders.entry(rider).or_insert_with(|| LiveRider::away(profile, Duty::Off, now));
         live.orders.push(order);
         live.plan.extend(stops_left(status, order));
     }
@@ -102,20 +102,5 @@ impl City {
             live.offer = Some(record.id);
         }
         self.offers.insert(record.id, record);
-    }
-}
-
-fn restored_rider(profile: RiderProfile, duty: Duty, now: Timestamp) -> LiveRider {
-    LiveRider {
-        profile,
-        session: None,
-        duty,
-        next_duty: None,
-        fix: None,
-        heard_at: now,
-        offer: None,
-        orders: Vec::new(),
-        plan: Vec::new(),
-        silence_told: false,
     }
 }

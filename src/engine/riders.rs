@@ -30,18 +30,7 @@ impl City {
         {
             return self.refuse(reply, Refusal::CityFull("riders"));
         }
-        let live = self.riders.entry(rider).or_insert_with(|| LiveRider {
-            profile: profile.clone(),
-            session: None,
-            duty: Duty::Off,
-            next_duty: None,
-            fix: None,
-            heard_at: now,
-            offer: None,
-            orders: Vec::new(),
-            plan: Vec::new(),
-            silence_told: false,
-        });
+        let live = self.riders.entry(rider).or_insert_with(|| LiveRider::away(profile.clone(), Duty::Off, now));
         live.session = Some(session);
         live.heard_at = now;
         live.silence_told = false;

@@ -40,6 +40,24 @@ pub(super) struct LiveRider {
     pub silence_told: bool,
 }
 
+impl LiveRider {
+    /// A rider without a socket, a fix or work; silence counts from `now`.
+    pub const fn away(profile: RiderProfile, duty: Duty, now: Timestamp) -> Self {
+        Self {
+            profile,
+            session: None,
+            duty,
+            next_duty: None,
+            fix: None,
+            heard_at: now,
+            offer: None,
+            orders: Vec::new(),
+            plan: Vec::new(),
+            silence_told: false,
+        }
+    }
+}
+
 /// The live dot.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LiveFix {
