@@ -1,11 +1,11 @@
-//! Where things happen: distances, a service area, and the busy spots in it around which fleet and orders gather.
+//! Where made-up things happen: a service area, and the busy spots in it around which fleet and orders gather.
 
-use dispatch_engine::wire::LatLon;
-use geo::{Contains, Distance, Haversine, LineString, Point, Polygon};
+use dispatch_engine::{
+    replay::geometry::{offset, scatter},
+    wire::LatLon,
+};
+use geo::{Contains, LineString, Point, Polygon};
 use rand::{Rng, RngExt};
-
-/// Metres of one degree of latitude.
-const DEGREE_M: f64 = 111_195.0;
 
 /// Spread of pickups around their busy spot, metres.
 const PICKUP_SPREAD_M: f64 = 400.0;
@@ -15,45 +15,6 @@ const TRIP_M: std::ops::Range<f64> = 1_000.0..5_000.0;
 
 /// Attempts to hit a small or crooked area before the fallback is taken.
 const ATTEMPTS: usize = 200;
-
-/// Great-circle metres.
-pub fn distance_m(a: LatLon, b: LatLon) -> f64 {
-    Haversine.distance(Point::new(a.lon, a.lat), Point::new(b.lon, b.lat))
-}
-
-/// The position some metres north and east of another; for city distances.
-pub fn offset(at: LatLon, north_m: f64, east_m: f64) -> LatLon {
-    let shrink = at.lat.to_radians().cos().max(0.01);
-    LatLon { lat: at.lat + north_m / DEGREE_M, lon: at.lon + east_m / (DEGREE_M * shrink) }
-}
-
-/// A point around another, scattered like a bell curve of the given standard deviation.
-pub fn scatter<R: Rng>(rng: &mut R, at: LatLon, spread_m: f64) -> LatLon {
-    // Sum of uniforms: close enough to a bell curve, and bounded.
-    let mut bell = || (0..6).map(|_| rng.random_range(-1.0..1.0)).sum::<f64>() / 2.0_f64.sqrt();
-    let (north, east) = (bell(), bell());
-    offset(at, north * spread_m, east * spread_m)
-}
-
-/// Degrees clockwise from north.
-pub fn heading_deg(from: LatLon, to: LatLon) -> f64 {
-    let east = (to.lon - from.lon) * from.lat.to_radians().cos();
-    let north = to.lat - from.lat;
-    east.atan2(north).to_degrees().rem_euclid(360.0)
-}
-
-/// The corners of a box around points, with a margin in metres. `None` without points.
-pub fn box_around(points: impl Iterator<Item = LatLon>, margin_m: f64) -> Option<Vec<LatLon>> {
-    let mut bounds: Option<(LatLon, LatLon)> = None;
-    for p in points {
-        let (low, high) = bounds.get_or_insert((p, p));
-        *low = LatLon { lat: low.lat.min(p.lat), lon: low.lon.min(p.lon) };
-        *high = LatLon { lat: high.lat.max(p.lat), lon: high.lon.max(p.lon) };
-    }
-    let (low, high) = bounds?;
-    let (low, high) = (offset(low, -margin_m, -margin_m), offset(high, margin_m, margin_m));
-    Some(vec![low, LatLon { lat: low.lat, lon: high.lon }, high, LatLon { lat: high.lat, lon: low.lon }])
-}
 
 /// A service area with its busy spots, the busiest first.
 #[derive(Clone, Debug)]
@@ -135,20 +96,13 @@ fn min(corners: &[LatLon], of: impl Fn(&LatLon) -> f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use dispatch_engine::replay::geometry::{box_around, distance_m};
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
 
     const HERE: LatLon = LatLon { lat: 12.97, lon: 77.59 };
-
-    #[test]
-    fn offsets_and_distances_agree() {
-        let there = offset(HERE, 3_000.0, 4_000.0);
-        assert!((distance_m(HERE, there) - 5_000.0).abs() < 20.0);
-        assert!((heading_deg(HERE, offset(HERE, 0.0, 100.0)) - 90.0).abs() < 0.1);
-        assert!((heading_deg(HERE, offset(HERE, -100.0, 0.0)) - 180.0).abs() < 0.1);
-    }
 
     #[test]
     fn trips_stay_inside_and_have_their_length() {
@@ -166,6 +120,5 @@ mod tests {
     fn a_line_is_no_area() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         assert!(Area::new(&[HERE, HERE, HERE], 3, &mut rng).is_none());
-        assert!(box_around(std::iter::empty(), 1.0).is_none());
     }
 }

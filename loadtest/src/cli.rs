@@ -3,9 +3,11 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use chrono::{NaiveTime, Timelike};
 use clap::{Args, Parser, Subcommand};
-use serde::Serialize;
+use dispatch_engine::replay::{
+    day::time_of_day,
+    manners::{Manners, rate, share},
+};
 
 /// Drives a rider fleet and its orders against a dispatch engine over real websockets, then compares what the clients
 /// were told with what the engine stored. Exit code 0: ok; 1: a comparison failed; 2: usage or connection.
@@ -64,47 +66,6 @@ pub struct Target {
     pub quiet: bool,
 }
 
-/// How riders and merchants behave: shares lie in 0 to 1, rates are per rider and hour.
-#[derive(Clone, Debug, PartialEq, Args, Serialize)]
-pub struct Manners {
-    /// Share of offers taken. `accept`, `decline` and `ignore` are weights: only their proportion counts.
-    #[arg(long, default_value_t = 0.85, value_parser = share)]
-    pub accept: f64,
-    /// Share of offers declined.
-    #[arg(long, default_value_t = 0.1, value_parser = share)]
-    pub decline: f64,
-    /// Share of offers left unanswered; of every second one not even the screen is looked at.
-    #[arg(long, default_value_t = 0.05, value_parser = share)]
-    pub ignore: f64,
-    /// Connections lost per rider and hour, 5 to 90 seconds each; some of them silently, some with a restart of the app.
-    #[arg(long, default_value_t = 0.5, value_parser = rate)]
-    pub dropout_per_hour: f64,
-    /// Breaks per rider and hour.
-    #[arg(long, default_value_t = 0.05, value_parser = rate)]
-    pub breaks_per_hour: f64,
-    /// Share of devices that lie: impossible positions, future times, garbage frames now and then.
-    #[arg(long, default_value_t = 0.01, value_parser = share)]
-    pub liars: f64,
-    /// Share of devices whose own clock is up to 90 seconds off.
-    #[arg(long, default_value_t = 0.02, value_parser = share)]
-    pub skewed: f64,
-    /// Share of deliveries whose recipient is not met at first.
-    #[arg(long, default_value_t = 0.01, value_parser = share)]
-    pub fail: f64,
-    /// Share of deliveries on which the rider breaks down and hands the goods over.
-    #[arg(long, default_value_t = 0.001, value_parser = share)]
-    pub breakdown: f64,
-    /// Share of orders that their merchant cancels.
-    #[arg(long, default_value_t = 0.02, value_parser = share)]
-    pub cancel: f64,
-    /// Share of orders whose kitchen announces a delay.
-    #[arg(long, default_value_t = 0.03, value_parser = share)]
-    pub late_kitchen: f64,
-    /// Share of placements and of device requests that are sent twice under the same key or id.
-    #[arg(long, default_value_t = 0.02, value_parser = share)]
-    pub twice: f64,
-}
-
 /// A made-up fleet.
 #[derive(Clone, Debug, Args)]
 pub struct Synthetic {
@@ -137,22 +98,23 @@ pub struct Replay {
     /// How to reach the engine.
     #[command(flatten)]
     pub target: Target,
-    /// The city to run in; made around the data when the engine does not have it.
-    #[arg(long)]
-    pub city: String,
+    /// The city to run in; made around the data when the engine does not have it. Several cities are several groups of
+    /// `--city`, `--orders` and `--couriers`, matched in their order.
+    #[arg(long, required = true)]
+    pub city: Vec<String>,
     /// The orders; looked up below --data as well.
-    #[arg(long)]
-    pub orders: PathBuf,
+    #[arg(long, required = true)]
+    pub orders: Vec<PathBuf>,
     /// The couriers; looked up below --data as well.
-    #[arg(long)]
-    pub couriers: PathBuf,
+    #[arg(long, required = true)]
+    pub couriers: Vec<PathBuf>,
     /// A folder of data sets.
     #[arg(long, env = "DISPATCH_DATA")]
     pub data: Option<PathBuf>,
     /// Start of the window, `HH:MM` of the day.
     #[arg(long, value_parser = time_of_day)]
     pub from: u32,
-    /// End of the window.
+    /// End of the window; `24:00` is the end of the day.
     #[arg(long, value_parser = time_of_day)]
     pub to: u32,
     /// The speed that the engine's clock must have, or `auto` for whatever it has.
@@ -188,14 +150,6 @@ impl ExpectedSpeed {
     }
 }
 
-fn share(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|s| (0.0..=1.0).contains(s)).ok_or_else(|| "must lie in 0 to 1".to_owned())
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|r| (0.0..=100_000.0).contains(r)).ok_or_else(|| "must be a rate of 0 or more".to_owned())
-}
-
 fn speed(text: &str) -> Result<ExpectedSpeed, String> {
     if text == "auto" {
         return Ok(ExpectedSpeed::Auto);
@@ -207,15 +161,6 @@ fn speed(text: &str) -> Result<ExpectedSpeed, String> {
 fn run_id(text: &str) -> Result<String, String> {
     let fits = (1..=24).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     if fits { Ok(text.to_owned()) } else { Err("must be 1 to 24 letters, digits or -".to_owned()) }
-}
-
-/// Seconds of the day; `24:00` is its end.
-fn time_of_day(text: &str) -> Result<u32, String> {
-    if text == "24:00" {
-        return Ok(86_400);
-    }
-    let parsed = NaiveTime::parse_from_str(text, "%H:%M").or_else(|_| NaiveTime::parse_from_str(text, "%H:%M:%S"));
-    parsed.map(|time| time.num_seconds_from_midnight()).map_err(|_| "must be HH:MM or HH:MM:SS".to_owned())
 }
 
 #[cfg(test)]
@@ -233,21 +178,20 @@ mod tests {
         let Mode::Synthetic(run) = cli.mode else { panic!("wrong mode") };
         assert_eq!((run.city.len(), run.target.ping_every), (2, Some(Duration::from_secs(2))));
         let cli = Cli::try_parse_from(
-            "loadtest replay --url http://127.0.0.1:1 --jwt-secret s --city rappi-3 --orders o.csv --couriers c.csv \
-             --from 12:00 --to 13:00 --speed 20"
+            "loadtest replay --url http://127.0.0.1:1 --jwt-secret s --city a --orders a/o.csv --couriers a/c.csv \
+             --city b --orders b/o.csv --couriers b/c.csv --from 12:00 --to 24:00 --speed 20"
                 .split_whitespace(),
         )
         .unwrap();
         let Mode::Replay(run) = cli.mode else { panic!("wrong mode") };
-        assert_eq!((run.from, run.to), (43_200, 46_800));
+        assert_eq!((run.from, run.to), (43_200, 86_400));
+        assert_eq!((run.city.len(), run.orders.len(), run.couriers.len()), (2, 2, 2));
         assert!(run.speed.agrees_with(20.0) && !run.speed.agrees_with(1.0));
     }
 
     #[test]
     fn nonsense_is_refused() {
-        assert!(share("1.1").is_err() && share("NaN").is_err());
         assert!(speed("0").is_err() && speed("inf").is_err());
-        assert!(time_of_day("25:00").is_err());
         assert!(run_id("a b").is_err() && run_id("").is_err());
     }
 }

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
+use dispatch_engine::replay::scenario::Shift;
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
@@ -138,7 +139,7 @@ impl Run {
     async fn carry_out(
         &mut self,
         plan: setup::Plan,
-        riders: Vec<(crate::device::behaviour::Rider, crate::device::Shift)>,
+        riders: Vec<(crate::device::behaviour::Rider, Shift)>,
     ) -> anyhow::Result<bool> {
         let (phase, watching) = watch::channel(Phase::Warmup);
         let early = riders.iter().filter(|(_, shift)| shift.on <= 0).count();

@@ -1,11 +1,22 @@
 //! What a run needs before it starts: cities, merchants, riders; made over REST.
 
-use std::{fs::File, path::Path, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
-use dispatch_engine::wire::{
-    LatLon,
-    rest::{CityBody, NewCity, NewRider},
+use dispatch_engine::{
+    domain::rider::Vehicle,
+    replay::{
+        day::{CityDay, DayCourier},
+        geometry::box_around,
+        manners::Manners,
+        motion::Motion,
+        orders::PlannedOrder,
+        scenario::{Scenario, Shift, Window},
+    },
+    wire::{
+        LatLon,
+        rest::{CityBody, NewCity, NewRider},
+    },
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use rand::{RngExt, SeedableRng};
@@ -15,15 +26,11 @@ use uuid::Uuid;
 
 use crate::{
     api::{Api, ApiError},
-    area::{Area, box_around},
-    cli::{Manners, Replay, Synthetic},
+    area::Area,
+    cli::{Replay, Synthetic},
     clock::millis,
-    device::{
-        Shift,
-        behaviour::{Character, Rider},
-        motion::{Motion, Vehicle},
-    },
-    orders::{PlannedOrder, replay, synthetic},
+    device::behaviour::{Character, Rider},
+    orders::synthetic,
 };
 
 /// Busy spots per city.
@@ -127,57 +134,59 @@ pub async fn plan_synthetic(args: &Synthetic, api: &Api) -> anyhow::Result<Plan>
     })
 }
 
-/// Prepares a real day's window; makes or widens its city.
+/// Prepares a window of real days, one per city; makes or widens the cities.
 ///
 /// # Errors
-/// When a file cannot be read or the city cannot be made.
+/// When a file cannot be read or a city cannot be made.
 pub async fn plan_replay(args: &Replay, api: &Api) -> anyhow::Result<Plan> {
     ensure!(args.from < args.to, "--from must come before --to");
     ensure!((1.0..=5.0).contains(&args.detour), "--detour must lie in 1 to 5");
-    let data = args.data.as_deref();
-    let orders = replay::orders(open(&args.orders, data)?).context("the orders")?;
-    let couriers = replay::couriers(open(&args.couriers, data)?).context("the couriers")?;
-    let points = orders.rows.iter().flat_map(|o| [o.pickup, o.drop]).chain(couriers.rows.iter().map(|c| c.at));
-    let points: Vec<LatLon> = points.collect();
-    ensure_city(api, &args.city, &points).await?;
-    let drain_for = args.target.drain_for.map_or(3 * 3_600_000, millis);
-    let mut rng = ChaCha8Rng::seed_from_u64(args.target.seed);
-    let until = i64::from(args.to) + drain_for / 1_000;
-    let fleet = replay::fleet(&couriers.rows, args.from, until, args.fleet, &mut rng);
-    let plan = replay::plan(&orders.rows, args.from, args.to, &args.manners, &mut rng);
-    let config = json!({
-        "city": args.city, "from_s": args.from, "to_s": args.to, "fleet": args.fleet, "detour": args.detour,
-        "ping_every_ms": args.target.ping_every.map(millis),
-        "seed": args.target.seed, "merchants": args.target.merchants, "manners": args.manners,
-        "orders_in_day": orders.rows.len(), "orders_clamped_ready_before_placed": orders.clamped,
-        "orders_in_window": plan.len(),
-        "orders_in_window_promised_before_ready": plan.iter().filter(|order| order.promise <= order.ready).count(), "couriers_in_day": couriers.rows.len(),
-        "couriers_skipped_off_before_on": couriers.skipped, "couriers_in_window_and_drain": fleet.len(),
-    });
-    let seats = fleet
-        .into_iter()
-        .map(|(courier, shift)| Seat { city: 0, vehicle: courier.vehicle, at: courier.at, shift })
-        .collect();
+    ensure!(
+        args.city.len() == args.orders.len() && args.city.len() == args.couriers.len(),
+        "each --city needs its --orders and its --couriers"
+    );
+    let cities: std::collections::BTreeSet<&String> = args.city.iter().collect();
+    ensure!(cities.len() == args.city.len(), "a --city is named twice");
+    let drain_ms = args.target.drain_for.map_or(3 * 3_600_000, millis);
+    let window = Window { from_s: args.from, to_s: args.to, drain_ms, fleet: args.fleet };
+    let (mut seats, mut orders, mut notes) = (vec![], vec![], serde_json::Map::new());
+    for (index, (code, files)) in args.city.iter().zip(args.orders.iter().zip(&args.couriers)).enumerate() {
+        let day = CityDay::read(files.0, files.1, args.data.as_deref()).with_context(|| format!("city `{code}`"))?;
+        let places: Vec<LatLon> = day.places().collect();
+        ensure_city(api, code, &places).await?;
+        let scenario = Scenario::new(&day, &window, &args.manners, index, args.target.seed);
+        notes.insert(code.clone(), serde_json::to_value(&scenario.notes)?);
+        orders.extend(scenario.orders);
+        let seat = |(courier, shift): (DayCourier, Shift)| Seat {
+            city: index,
+            vehicle: courier.vehicle,
+            at: courier.at,
+            shift,
+        };
+        seats.extend(scenario.couriers.into_iter().map(seat));
+    }
+    // One line of orders in time, numbered anew.
+    orders.sort_by_key(|order| order.at);
+    for (order, number) in orders.iter_mut().zip(1..) {
+        order.number = number;
+    }
     Ok(Plan {
         mode: "replay",
-        cities: vec![args.city.clone()],
+        cities: args.city.clone(),
         seats,
-        orders: Box::new(plan.into_iter()),
-        place_for: Some(i64::from(args.to - args.from) * 1_000),
-        drain_for,
+        orders: Box::new(orders.into_iter()),
+        place_for: Some(window.length_ms()),
+        drain_for: drain_ms,
         manners: args.manners.clone(),
-        haunts: vec![None],
+        haunts: vec![None; args.city.len()],
         ping_every_ms: args.target.ping_every.map(millis),
         detour: args.detour,
-        config,
+        config: json!({
+            "cities": args.city, "from_s": args.from, "to_s": args.to, "fleet": args.fleet, "detour": args.detour,
+            "acceptance": args.manners.acceptance(), "ping_every_ms": args.target.ping_every.map(millis),
+            "seed": args.target.seed, "merchants": args.target.merchants, "manners": args.manners, "data": notes,
+        }),
     })
-}
-
-/// Opens a file, given as it is or below the data folder.
-fn open(path: &Path, data: Option<&Path>) -> anyhow::Result<File> {
-    let below = data.map(|data| data.join(path)).filter(|below| !path.exists() && below.exists());
-    let path = below.as_deref().unwrap_or(path);
-    File::open(path).with_context(|| format!("cannot open {}", path.display()))
 }
 
 /// Makes the city around the points, or widens the engine's own so that all of them lie inside.
@@ -269,7 +278,7 @@ async fn rider(api: &Api, plan: &Plan, seat: &Seat, run: &str, seed: u64, index:
             name: format!("Load rider {index}"),
             mobile: mobile(run, seed, index, attempt),
             city: plan.cities[seat.city].clone(),
-            vehicle: seat.vehicle.name().to_owned(),
+            vehicle: seat.vehicle.to_string(),
             capacity_units: None,
             kyc_status: Some("APPROVED".to_owned()),
         };
@@ -306,12 +315,5 @@ mod tests {
             .collect();
         assert_eq!(mobiles.len(), 6_000);
         assert!(mobiles.iter().all(|m| m.len() == 16 && m.starts_with("+9")));
-    }
-
-    #[test]
-    fn a_file_is_looked_up_below_the_data_folder() {
-        assert!(open(Path::new("Cargo.toml"), None).is_ok());
-        assert!(open(Path::new("main.rs"), Some(Path::new("src"))).is_ok());
-        assert!(open(Path::new("no/such/file"), Some(Path::new("src"))).is_err());
     }
 }

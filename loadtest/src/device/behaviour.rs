@@ -7,9 +7,17 @@ use std::{
     time::Duration,
 };
 
-use dispatch_engine::wire::{
-    PlaceBody,
-    rider::{Down, DutyWish, Hello, Job, Ping, Up},
+use dispatch_engine::{
+    domain::order::OrderStatus,
+    replay::{
+        manners::{Mood, NEVER, after},
+        motion::Motion,
+        work::{self, NextStep, Task},
+    },
+    wire::{
+        LatLon, PlaceBody,
+        rider::{Down, DutyWish, Hello, Job, JobOrder, Ping, Up},
+    },
 };
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
@@ -19,18 +27,10 @@ use super::{
     Shared,
     frames::{Ask, Requests},
     lies,
-    motion::Motion,
     outcome::{Ending, Out, Outage},
     pings::{PER_FRAME, PingBuffer},
-    work::{self, NextStep},
 };
 use crate::{area::Area, clock::millis};
-
-/// A time that never comes.
-pub const NEVER: i64 = i64::MAX;
-
-/// One hour of the engine's clock.
-const HOUR_MS: f64 = 3_600_000.0;
 
 /// Real time until a request without an answer is sent again.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -56,9 +56,7 @@ pub struct Character {
 #[derive(Debug)]
 pub(super) struct Thinking {
     pub(super) offer: Uuid,
-    seen_at: i64,
-    answer_at: i64,
-    accept: bool,
+    mood: Mood,
 }
 
 /// A rider with a device.
@@ -95,15 +93,6 @@ pub struct Rider {
     break_end: i64,
     pub(super) idle_until: i64,
     next_garbage: i64,
-}
-
-/// The next time of something that happens `per_hour` times an hour.
-fn after<R: Rng>(now: i64, per_hour: f64, rng: &mut R) -> i64 {
-    if per_hour <= 0.0 {
-        return NEVER;
-    }
-    let hours = -(1.0 - rng.random_range(0.0..1.0_f64)).ln() / per_hour;
-    now.saturating_add((hours * HOUR_MS) as i64)
 }
 
 impl Rider {
@@ -213,7 +202,7 @@ impl Rider {
             due = due.min(self.next_ping);
         }
         if let Some(offer) = &self.offer {
-            due = due.min(offer.seen_at).min(offer.answer_at);
+            due = due.min(offer.mood.seen_at).min(offer.mood.answer_at);
         }
         if let Some(step) = &self.step {
             due = due.min(step.at);
@@ -345,39 +334,29 @@ impl Rider {
 
     /// An offer came: the rider makes up their mind, and takes a while to say so.
     pub(super) fn consider(&mut self, now: i64, offer: Uuid, shared: &Shared) {
-        let manners = &shared.manners;
-        let total = (manners.accept + manners.decline + manners.ignore).max(f64::MIN_POSITIVE);
-        let mood = self.rng.random_range(0.0..total);
-        let seen_at = now + self.rng.random_range(300..1_500);
-        let answer_at = seen_at + self.rng.random_range(1_500..9_000);
-        let (seen_at, answer_at) = if mood < manners.accept + manners.decline {
-            (seen_at, answer_at)
-        } else if self.rng.random_bool(0.5) {
-            (seen_at, NEVER)
-        } else {
-            (NEVER, NEVER)
-        };
-        self.offer = Some(Thinking { offer, seen_at, answer_at, accept: mood < manners.accept });
+        let mood = shared.manners.consider(now, &mut self.rng);
+        self.offer = Some(Thinking { offer, mood });
     }
 
     /// The answer could not be stored now; the rider gives it again.
     pub(super) fn answer_again(&mut self, offer: Uuid, at: i64) {
         if let Some(thinking) = self.offer.as_mut().filter(|thinking| thinking.offer == offer) {
-            thinking.answer_at = at;
+            thinking.mood.answer_at = at;
         }
     }
 
     fn think(&mut self, now: i64, shared: &Shared, out: &mut Out) {
         let Some(thinking) = &mut self.offer else { return };
-        let (offer, accept) = (thinking.offer, thinking.accept);
-        let (seen, answer) = (now >= thinking.seen_at, now >= thinking.answer_at);
+        let Thinking { offer, mood } = thinking;
+        let (offer, accept) = (*offer, mood.accept);
+        let (seen, answer) = (now >= mood.seen_at, now >= mood.answer_at);
         if seen {
-            thinking.seen_at = NEVER;
+            mood.seen_at = NEVER;
             self.ask(now, shared, out, Ask::Seen(offer), |id| Up::OfferSeen { id, offer });
         }
         if answer {
             if let Some(thinking) = &mut self.offer {
-                thinking.answer_at = NEVER;
+                thinking.mood.answer_at = NEVER;
             }
             if accept {
                 self.ask(now, shared, out, Ask::Accept(offer), |id| Up::OfferAccept { id, offer });
@@ -415,21 +394,37 @@ impl Rider {
             }
             return;
         };
-        let Some(order) = work::current(job) else { return };
+        let Some(task) = current(job).and_then(|order| task(job, order, &self.failed)) else { return };
         if let Some(step) = &mut self.step
-            && step.fits(order)
+            && step.fits(&task)
         {
-            step.ready_changed(order.ready_at);
+            step.ready_changed(task.ready_at);
             return;
         }
         self.step = None;
-        let reporting = order.order;
+        let reporting = task.order;
         if self.requests.any(|ask| matches!(ask, Ask::Step { order, .. } if *order == reporting)) {
             return;
         }
-        let failed = self.failed.contains(&order.order);
-        self.step = work::plan(job, failed, now, &shared.manners, &mut self.motion, &mut self.rng);
+        self.step = work::plan(&task, now, &shared.manners, &mut self.motion, &mut self.rng);
     }
+}
+
+/// The order that a job goes on with.
+fn current(job: &Job) -> Option<&JobOrder> {
+    let order = job.stops.first().map(|stop| stop.order);
+    job.orders.iter().find(|o| order.is_none_or(|order| o.order == order))
+}
+
+/// What there is to do for it; `None` for a status that this device does not know.
+fn task(job: &Job, order: &JobOrder, failed: &BTreeSet<Uuid>) -> Option<Task> {
+    Some(Task {
+        order: order.order,
+        status: OrderStatus::parse(&order.status).ok()?,
+        place: job.stops.first().map(|stop| LatLon { lat: stop.place.lat, lon: stop.place.lon }),
+        ready_at: order.ready_at,
+        failed: failed.contains(&order.order),
+    })
 }
 
 /// [`PATIENCE`] on the engine's clock.

@@ -1,8 +1,15 @@
 //! A rider's day against an engine that is played by the test, frame by frame, without a socket.
 
-use dispatch_engine::wire::{
-    MoneyBody,
-    rider::{Down, DutyWish, Job, Offer, RefusedPing, Up, Welcome},
+use dispatch_engine::{
+    domain::rider::Vehicle,
+    replay::{
+        manners::{Manners, NEVER},
+        motion::Motion,
+    },
+    wire::{
+        MoneyBody,
+        rider::{Down, DutyWish, Job, Offer, RefusedPing, Up, Welcome},
+    },
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -11,14 +18,12 @@ use uuid::Uuid;
 
 use super::{
     Shared,
-    behaviour::{Character, NEVER, Rider},
+    behaviour::{Character, Rider},
+    fixtures::{HERE, job},
     link::Endpoint,
-    motion::{Motion, Vehicle},
     outcome::{Ending, Out, Outage},
-    work::tests::{HERE, good_manners, job},
 };
 use crate::{
-    cli::Manners,
     clock::{Reading, ServerClock},
     ledger::Ledger,
     stats::Stats,
@@ -164,7 +169,7 @@ impl Stage {
 
 #[test]
 fn an_offer_becomes_a_delivery() {
-    let mut stage = Stage::new(good_manners());
+    let mut stage = Stage::new(Manners::flawless());
     stage.hear(welcome("OFF", vec![]));
     stage.pass(1_010_000, answer);
     assert_eq!((stage.rider.duty.as_str(), stage.pings), ("ON", 3));
@@ -185,7 +190,7 @@ fn an_offer_becomes_a_delivery() {
 
 #[test]
 fn a_request_sent_twice_is_answered_twice_and_heard_once() {
-    let mut stage = Stage::new(Manners { twice: 1.0, ..good_manners() });
+    let mut stage = Stage::new(Manners { twice: 1.0, ..Manners::flawless() });
     stage.hear(welcome("OFF", vec![]));
     stage.pass(1_010_000, answer);
     stage.hear(offer(None));
@@ -200,7 +205,7 @@ fn a_request_sent_twice_is_answered_twice_and_heard_once() {
 
 #[test]
 fn a_repeated_answer_that_differs_is_noted() {
-    let mut stage = Stage::new(Manners { twice: 1.0, ..good_manners() });
+    let mut stage = Stage::new(Manners { twice: 1.0, ..Manners::flawless() });
     stage.hear(welcome("OFF", vec![]));
     let out = stage.rider.on_time(stage.now, &stage.shared);
     let mut duty = answer(&out.frames[0]).unwrap();
@@ -214,7 +219,7 @@ fn a_repeated_answer_that_differs_is_noted() {
 
 #[test]
 fn goods_that_cannot_be_handed_over_go_back_to_where_they_came_from() {
-    let mut stage = Stage::new(Manners { fail: 1.0, ..good_manners() });
+    let mut stage = Stage::new(Manners { fail: 1.0, ..Manners::flawless() });
     stage.hear(welcome("ON", vec![job("at_pickup", 4)]));
     let terse = |up: &Up| match up {
         Up::Progress(progress) => Some(Down::OrderChanged {
@@ -240,7 +245,7 @@ fn goods_that_cannot_be_handed_over_go_back_to_where_they_came_from() {
 
 #[test]
 fn a_report_without_an_answer_is_repeated_and_survives_a_reconnect() {
-    let mut stage = Stage::new(good_manners());
+    let mut stage = Stage::new(Manners::flawless());
     stage.hear(welcome("ON", vec![job("at_dropoff", 6)]));
     let silent = |up: &Up| answer(up).filter(|_| !matches!(up, Up::Progress(_)));
     stage.pass(2_000_000, silent);
@@ -258,7 +263,7 @@ fn a_report_without_an_answer_is_repeated_and_survives_a_reconnect() {
 
 #[test]
 fn a_cancelled_order_is_let_go_and_the_rider_stops() {
-    let mut stage = Stage::new(good_manners());
+    let mut stage = Stage::new(Manners::flawless());
     stage.hear(welcome("ON", vec![job("assigned", 3)]));
     stage.pass(1_030_000, answer);
     stage.hear(Down::OrderChanged {
@@ -277,7 +282,7 @@ fn a_cancelled_order_is_let_go_and_the_rider_stops() {
 
 #[test]
 fn a_step_that_cannot_be_stored_is_tried_again_under_a_new_id() {
-    let mut stage = Stage::new(good_manners());
+    let mut stage = Stage::new(Manners::flawless());
     stage.hear(welcome("ON", vec![job("at_dropoff", 6)]));
     let busy = |up: &Up| match up {
         Up::Progress(progress) => {
@@ -297,8 +302,8 @@ fn a_step_that_cannot_be_stored_is_tried_again_under_a_new_id() {
 #[test]
 fn offers_are_declined_or_ignored_as_the_manners_say() {
     for (manners, declined) in [
-        (Manners { accept: 0.0, decline: 1.0, ..good_manners() }, true),
-        (Manners { accept: 0.0, ignore: 1.0, ..good_manners() }, false),
+        (Manners { accept: 0.0, decline: 1.0, ..Manners::flawless() }, true),
+        (Manners { accept: 0.0, ignore: 1.0, ..Manners::flawless() }, false),
     ] {
         let mut stage = Stage::new(manners);
         stage.hear(welcome("ON", vec![]));
@@ -322,7 +327,7 @@ fn offers_are_declined_or_ignored_as_the_manners_say() {
 
 #[test]
 fn things_go_wrong_only_while_there_is_a_connection() {
-    let mut stage = Stage::new(Manners { dropout_per_hour: 60.0, ..good_manners() });
+    let mut stage = Stage::new(Manners { dropout_per_hour: 60.0, ..Manners::flawless() });
     stage.hear(welcome("ON", vec![]));
     let ending = stage.pass(5_000_000, answer);
     let Some(Ending::Outage(outage, until)) = ending else { panic!("no outage: {ending:?}") };
@@ -340,7 +345,7 @@ fn things_go_wrong_only_while_there_is_a_connection() {
 
 #[test]
 fn goodbyes_are_understood() {
-    let mut stage = Stage::new(good_manners());
+    let mut stage = Stage::new(Manners::flawless());
     let bye = |why: &str, ms| Down::Bye { why: why.into(), reconnect_after_ms: ms };
     let back = stage.hear(bye("going_away", Some(500))).ending;
     assert_eq!(back, Some(Ending::Bye(Some(std::time::Duration::from_millis(500)))));
@@ -350,7 +355,7 @@ fn goodbyes_are_understood() {
 
 #[test]
 fn points_of_a_liar_are_refused_rightly() {
-    let mut stage = Stage::new(good_manners());
+    let mut stage = Stage::new(Manners::flawless());
     stage.rider.character.liar = true;
     stage.hear(welcome("ON", vec![]));
     let refuse_all = |up: &Up| match up {

@@ -3,14 +3,18 @@
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
-use dispatch_engine::wire::rider::{Down, DutyWish, Job, JobOrder, Offer, Progress, Up, Welcome};
+use dispatch_engine::{
+    domain::order::Step,
+    replay::manners::NEVER,
+    wire::rider::{Down, DutyWish, Job, JobOrder, Offer, Progress, Up, Welcome},
+};
 use rand::RngExt;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{
     Shared,
-    behaviour::{NEVER, Rider, patience},
+    behaviour::{Rider, patience},
     frames::{Ask, Open},
     outcome::{Ending, Out},
 };
@@ -346,13 +350,13 @@ impl Rider {
         if self.reports(next.order) {
             return;
         }
-        if next.step == "handover" {
+        if next.step == Step::Handover {
             self.motion.stop(now);
         }
         let at = self.motion.position(now);
-        let proof = (next.step == "delivered").then(|| json!({ "kind": "otp", "digits": 4 }));
-        let ask = Ask::Step { order: next.order, step: next.step };
-        let (order, step, time) = (next.order, next.step.to_owned(), now + self.character.skew_ms);
+        let proof = (next.step == Step::Delivered).then(|| json!({ "kind": "otp", "digits": 4 }));
+        let ask = Ask::Step { order: next.order, step: next.step.as_str() };
+        let (order, step, time) = (next.order, next.step.to_string(), now + self.character.skew_ms);
         let reason = next.reason.map(str::to_owned);
         self.ask(now, shared, out, ask, |id| {
             Up::Progress(Progress { id, order, step, at: time, position: Some(at), reason, proof })

@@ -4,25 +4,29 @@
 pub mod behaviour;
 #[cfg(test)]
 mod behaviour_tests;
+#[cfg(test)]
+mod fixtures;
 pub mod frames;
 mod hearing;
 mod lies;
 pub mod link;
-pub mod motion;
 mod outcome;
 pub mod pings;
 #[cfg(test)]
 mod socket_tests;
-mod work;
-#[cfg(test)]
-pub use work::tests as work_tests;
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-use dispatch_engine::wire::rider::{Down, DutyWish};
+use dispatch_engine::{
+    replay::{
+        manners::{Manners, NEVER},
+        scenario::Shift,
+    },
+    wire::rider::{Down, DutyWish},
+};
 use futures_util::{SinkExt, StreamExt};
 use rand::RngExt;
 use tokio::{
@@ -32,12 +36,11 @@ use tokio::{
 use tokio_tungstenite::tungstenite::Message;
 
 use self::{
-    behaviour::{NEVER, Rider},
+    behaviour::Rider,
     link::{Endpoint, Socket, heard_takeover},
     outcome::{Ending, Out, Outage},
 };
 use crate::{
-    cli::Manners,
     clock::ServerClock,
     ledger::Ledger,
     stats::{Stats, count},
@@ -87,15 +90,6 @@ pub enum Phase {
     },
     /// Everyone goes home.
     Closing,
-}
-
-/// When a rider works: milliseconds from the start of the plan. One who starts at or before 0 is there from the warm-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shift {
-    /// Comes on duty.
-    pub on: i64,
-    /// Goes off duty; never, when absent.
-    pub off: Option<i64>,
 }
 
 /// Lives one rider's part of the run.

@@ -5,7 +5,10 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-use dispatch_engine::wire::rider::{SUBPROTOCOL_JSON, Up};
+use dispatch_engine::{
+    replay::{manners::Manners, scenario::Shift},
+    wire::rider::{SUBPROTOCOL_JSON, Up},
+};
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -21,10 +24,9 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    Phase, Shift,
+    Phase,
     behaviour_tests::{answer, offer, rider, shared_at, welcome},
     live,
-    work::tests::good_manners,
 };
 
 /// Serves one device: welcome, one offer once it is on duty, an answer to everything.
@@ -65,7 +67,7 @@ async fn serve(stream: TcpStream, hang_up: bool) {
 async fn a_device_reconnects_delivers_and_goes_home() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     // A delivery takes about half an hour; the clock runs fast enough for a second of it.
-    let shared = Arc::new(shared_at(listener.local_addr().unwrap(), good_manners()));
+    let shared = Arc::new(shared_at(listener.local_addr().unwrap(), Manners::flawless()));
     let connections = Arc::new(AtomicUsize::new(0));
     let counted = connections.clone();
     tokio::spawn(async move {

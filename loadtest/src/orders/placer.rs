@@ -6,9 +6,12 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use dispatch_engine::wire::{
-    PlaceBody,
-    rest::{Contact, NewOrder, OrderReceipt},
+use dispatch_engine::{
+    replay::orders::PlannedOrder,
+    wire::{
+        PlaceBody,
+        rest::{Contact, NewOrder, OrderReceipt},
+    },
 };
 use serde_json::{Map, json};
 use tokio::{
@@ -18,7 +21,6 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::PlannedOrder;
 use crate::{
     api::{Answer, Api, ApiError},
     device::Shared,

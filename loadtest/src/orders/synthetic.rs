@@ -3,11 +3,14 @@
 
 use std::{f64::consts::TAU, sync::Arc};
 
+use dispatch_engine::replay::{
+    manners::Manners,
+    orders::{PlannedOrder, Whims},
+};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{PlannedOrder, Whims};
-use crate::{area::Area, cli::Manners};
+use crate::area::Area;
 
 /// How far the rate swings around its mean.
 const SWING: f64 = 0.4;
@@ -81,15 +84,14 @@ impl Iterator for Stream {
 
 #[cfg(test)]
 mod tests {
-    use dispatch_engine::wire::LatLon;
+    use dispatch_engine::{replay::geometry::box_around, wire::LatLon};
 
     use super::*;
-    use crate::{area::box_around, device::work_tests::good_manners};
 
     fn stream(seed: u64) -> Stream {
         let corners = box_around([LatLon { lat: 12.9, lon: 77.6 }].into_iter(), 8_000.0).unwrap();
         let area = Arc::new(Area::new(&corners, 8, &mut ChaCha8Rng::seed_from_u64(1)).unwrap());
-        let manners = Manners { cancel: 0.02, twice: 0.02, ..good_manners() };
+        let manners = Manners { cancel: 0.02, twice: 0.02, ..Manners::flawless() };
         Stream::new(vec![area.clone(), area], manners, 5.0, 180_000, seed)
     }
 
@@ -119,6 +121,6 @@ mod tests {
 
     #[test]
     fn no_rate_no_orders() {
-        assert_eq!(Stream::new(vec![], good_manners(), 0.0, 1, 1).next(), None);
+        assert_eq!(Stream::new(vec![], Manners::flawless(), 0.0, 1, 1).next(), None);
     }
 }

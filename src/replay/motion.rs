@@ -1,50 +1,25 @@
 //! How a rider moves: straight legs whose length is stretched by a detour factor, at the speed of the vehicle, with a
 //! receiver that is some metres off. Pure: times are arguments, milliseconds of the engine's clock.
 
-use dispatch_engine::wire::LatLon;
 use rand::{Rng, RngExt};
 
-use crate::area::{distance_m, heading_deg, scatter};
+use super::geometry::{distance_m, heading_deg, scatter};
+use crate::{domain::rider::Vehicle, wire::LatLon};
 
-/// How a rider gets about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Vehicle {
-    /// On foot.
-    Walking,
-    /// On a bicycle.
-    Bicycle,
-    /// On a motorcycle.
-    Motorcycle,
-    /// In a car.
-    Car,
-}
-
-impl Vehicle {
-    /// From its name on the wire and in the data.
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::Walking, Self::Bicycle, Self::Motorcycle, Self::Car].into_iter().find(|v| v.name() == name)
-    }
-
-    /// Its name on the wire.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Walking => "walking",
-            Self::Bicycle => "bicycle",
-            Self::Motorcycle => "motorcycle",
-            Self::Car => "car",
-        }
-    }
-
-    /// Metres per second along the street, in city traffic.
-    pub const fn speed_mps(self) -> f64 {
-        match self {
-            Self::Walking => 1.4,
-            Self::Bicycle => 4.2,
-            Self::Motorcycle => 6.1,
-            Self::Car => 5.5,
-        }
+/// Metres per second that a vehicle really makes along the street, in city traffic. The world's truth; what the engine
+/// believes is in its policy.
+#[must_use]
+pub const fn street_speed_mps(vehicle: Vehicle) -> f64 {
+    match vehicle {
+        Vehicle::Walking => 1.4,
+        Vehicle::Bicycle => 4.2,
+        Vehicle::Motorcycle => 6.1,
+        Vehicle::Car => 5.5,
     }
 }
+
+/// How much faster or slower than usual one leg may be.
+pub const PACE: std::ops::Range<f64> = 0.85..1.18;
 
 /// A way from one place to another.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +36,8 @@ pub struct Motion {
     vehicle: Vehicle,
     detour: f64,
     leg: Leg,
+    /// Metres along the street of the legs before this one.
+    ridden_m: f64,
 }
 
 /// What the device's receiver says.
@@ -79,7 +56,7 @@ pub struct Fix {
 impl Motion {
     /// Stands somewhere.
     pub fn standing(at: LatLon, vehicle: Vehicle, detour: f64) -> Self {
-        Self { vehicle, detour, leg: Leg { from: at, to: at, start: 0, end: 0 } }
+        Self { vehicle, detour, leg: Leg { from: at, to: at, start: 0, end: 0 }, ridden_m: 0.0 }
     }
 
     /// Where the rider really is.
@@ -102,19 +79,32 @@ impl Motion {
         self.leg.end
     }
 
-    /// Sets out for a place at a share of the usual speed, give or take a sixth; answers when the rider arrives.
+    /// Sets out for a place at a share of the usual speed, give or take a sixth ([`PACE`]); answers when the rider arrives.
     pub fn go<R: Rng>(&mut self, now: i64, to: LatLon, pace: f64, rng: &mut R) -> i64 {
         let from = self.position(now);
+        self.ridden_m += self.leg_so_far_m(now);
         let metres = distance_m(from, to) * self.detour;
-        let mps = self.vehicle.speed_mps() * pace * rng.random_range(0.85..1.18);
+        let mps = street_speed_mps(self.vehicle) * pace * rng.random_range(PACE);
         let end = now + (metres / mps * 1_000.0).ceil() as i64;
         self.leg = Leg { from, to, start: now, end };
         end
     }
 
+    /// Metres along the street since the start.
+    #[must_use]
+    pub fn ridden_m(&self, now: i64) -> f64 {
+        self.ridden_m + self.leg_so_far_m(now)
+    }
+
+    /// Metres along the street of the leg up to now.
+    fn leg_so_far_m(&self, now: i64) -> f64 {
+        distance_m(self.leg.from, self.position(now)) * self.detour
+    }
+
     /// Stops where the rider is.
     pub fn stop(&mut self, now: i64) {
         let at = self.position(now);
+        self.ridden_m += self.leg_so_far_m(now);
         self.leg = Leg { from: at, to: at, start: now, end: now };
     }
 
@@ -141,7 +131,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::area::offset;
+    use crate::replay::geometry::offset;
 
     const HERE: LatLon = LatLon { lat: 7.1, lon: -73.1 };
 
@@ -157,6 +147,12 @@ mod tests {
         assert!((distance_m(HERE, half) - 305.0).abs() < 2.0);
         assert_eq!(motion.position(end + 5), there);
         assert_eq!((motion.arrives(), motion.heads_for()), (end, there));
+        // 610 m of straight line are 854 m of street.
+        assert!((motion.ridden_m(end) - 854.0).abs() < 3.0);
+        motion.stop(end + 9);
+        motion.go(end + 9, HERE, 1.0, &mut rng);
+        assert!((motion.ridden_m(end + 9) - 854.0).abs() < 3.0);
+        assert!((motion.ridden_m(i64::MAX) - 1_708.0).abs() < 6.0);
     }
 
     #[test]
@@ -184,11 +180,5 @@ mod tests {
             assert!((fix.heading_deg.unwrap() - 90.0).abs() < 1.0);
             assert!((4.0..8.0).contains(&fix.speed_mps));
         }
-    }
-
-    #[test]
-    fn vehicles_read_back() {
-        assert_eq!(Vehicle::parse("walking"), Some(Vehicle::Walking));
-        assert_eq!(Vehicle::parse("boat"), None);
     }
 }

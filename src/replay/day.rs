@@ -1,14 +1,15 @@
-//! A real day from CSV files: its orders and its couriers, and the window of it that is replayed. Pure.
+//! A real day from CSV files: its orders and its couriers. `docs/REPLAY.md` describes the files.
 
-use std::io::Read;
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
 
-use dispatch_engine::wire::LatLon;
-use rand::RngExt;
-use rand_chacha::ChaCha8Rng;
+use chrono::{NaiveTime, Timelike};
 use serde::Deserialize;
 
-use super::{PlannedOrder, Whims};
-use crate::{cli::Manners, device::Shift, device::motion::Vehicle};
+use crate::{domain::rider::Vehicle, wire::LatLon};
 
 /// Seconds of a day.
 const DAY_S: i64 = 86_400;
@@ -69,7 +70,7 @@ pub struct DayCourier {
     pub off: i64,
 }
 
-/// What was read, and what was left out or put right, for the report.
+/// What was read of one file, and what was left out or put right, for the report.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Day<T> {
     /// The rows, in the order of the file.
@@ -98,6 +99,27 @@ pub enum BadData {
     },
 }
 
+/// A day that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BadDay {
+    /// The file cannot be opened.
+    #[error("cannot open {}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("{}", path.display())]
+    Data {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: BadData,
+    },
+}
+
 /// Seconds of the day from `HH:MM:SS`.
 fn seconds(id: u64, text: &str) -> Result<i64, BadData> {
     let mut parts = text.trim().split(':').map(str::parse::<u32>);
@@ -113,7 +135,7 @@ fn seconds(id: u64, text: &str) -> Result<i64, BadData> {
 ///
 /// # Errors
 /// [`BadData`] naming the row.
-pub fn orders(source: impl Read) -> Result<Day<DayOrder>, BadData> {
+pub fn read_orders(source: impl Read) -> Result<Day<DayOrder>, BadData> {
     let mut day = Day { rows: vec![], clamped: 0, skipped: 0 };
     for row in csv::Reader::from_reader(source).into_deserialize() {
         let row: OrderRow = row?;
@@ -138,7 +160,7 @@ pub fn orders(source: impl Read) -> Result<Day<DayOrder>, BadData> {
 ///
 /// # Errors
 /// [`BadData`] naming the row.
-pub fn couriers(source: impl Read) -> Result<Day<DayCourier>, BadData> {
+pub fn read_couriers(source: impl Read) -> Result<Day<DayCourier>, BadData> {
     let mut day = Day { rows: vec![], clamped: 0, skipped: 0 };
     for row in csv::Reader::from_reader(source).into_deserialize() {
         let row: CourierRow = row?;
@@ -149,54 +171,68 @@ pub fn couriers(source: impl Read) -> Result<Day<DayCourier>, BadData> {
             continue;
         }
         let vehicle = Vehicle::parse(&row.vehicle);
-        let vehicle = vehicle.ok_or(BadData::Value { id, value: row.vehicle, what: "vehicle" })?;
+        let vehicle = vehicle.map_err(|_| BadData::Value { id, value: row.vehicle, what: "vehicle" })?;
         day.rows.push(DayCourier { id, vehicle, at: LatLon { lat: row.on_lat, lon: row.on_lng }, on, off });
     }
     Ok(day)
 }
 
-/// The orders placed in `from..to` (seconds of the day), in time; a plan that starts at `from`.
-pub fn plan(day: &[DayOrder], from: u32, to: u32, manners: &Manners, rng: &mut ChaCha8Rng) -> Vec<PlannedOrder> {
-    let (from, to) = (i64::from(from), i64::from(to));
-    let mut chosen: Vec<&DayOrder> = day.iter().filter(|order| (from..to).contains(&order.placed)).collect();
-    chosen.sort_by_key(|order| (order.placed, order.id));
-    let plan = chosen.into_iter().zip(1..).map(|(order, number)| PlannedOrder {
-        number,
-        city: 0,
-        at: (order.placed - from) * 1_000,
-        store: format!("store {:.5}/{:.5}", order.pickup.lat, order.pickup.lon),
-        store_number: order.pickup.lat.to_bits() ^ order.pickup.lon.to_bits().rotate_left(17),
-        pickup: order.pickup,
-        drop: order.drop,
-        ready: (order.ready - from) * 1_000,
-        promise: (order.promise - from) * 1_000,
-        whims: Whims::draw(manners, rng),
-    });
-    plan.collect()
+/// Seconds of the day from `HH:MM` or `HH:MM:SS`; `24:00` is its end.
+///
+/// # Errors
+/// In words, for the command line.
+pub fn time_of_day(text: &str) -> Result<u32, String> {
+    if text == "24:00" {
+        return Ok(86_400);
+    }
+    let parsed = NaiveTime::parse_from_str(text, "%H:%M").or_else(|_| NaiveTime::parse_from_str(text, "%H:%M:%S"));
+    parsed.map(|time| time.num_seconds_from_midnight()).map_err(|_| "must be HH:MM or HH:MM:SS".to_owned())
 }
 
-/// The couriers whose shift touches the time from `from` to `until` (seconds of the day; `until` includes the time in
-/// which the orders are worked off), a random `share` of them, with their shifts in the plan.
-pub fn fleet(day: &[DayCourier], from: u32, until: i64, share: f64, rng: &mut ChaCha8Rng) -> Vec<(DayCourier, Shift)> {
-    let from = i64::from(from);
-    day.iter()
-        .filter(|courier| courier.on < until && courier.off > from)
-        .filter(|_| rng.random_bool(share))
-        .map(|courier| {
-            let shift = Shift { on: (courier.on - from) * 1_000, off: Some((courier.off - from) * 1_000) };
-            (courier.clone(), shift)
+/// A city's day as it was read.
+#[derive(Clone, Debug)]
+pub struct CityDay {
+    /// Its orders.
+    pub orders: Day<DayOrder>,
+    /// Its couriers.
+    pub couriers: Day<DayCourier>,
+}
+
+impl CityDay {
+    /// Reads both files, each given as it is or below the data folder.
+    ///
+    /// # Errors
+    /// [`BadDay`] naming the file.
+    pub fn read(orders: &Path, couriers: &Path, data: Option<&Path>) -> Result<Self, BadDay> {
+        let bad = |path: &Path| {
+            let path = path.to_owned();
+            move |source| BadDay::Data { path, source }
+        };
+        Ok(Self {
+            orders: read_orders(open(orders, data)?).map_err(bad(orders))?,
+            couriers: read_couriers(open(couriers, data)?).map_err(bad(couriers))?,
         })
-        .collect()
+    }
+
+    /// Every place of the day: where orders start and end, and where couriers begin.
+    pub fn places(&self) -> impl Iterator<Item = LatLon> + '_ {
+        let orders = self.orders.rows.iter().flat_map(|order| [order.pickup, order.drop]);
+        orders.chain(self.couriers.rows.iter().map(|courier| courier.at))
+    }
+}
+
+/// Opens a file, given as it is or below the data folder.
+fn open(path: &Path, data: Option<&Path>) -> Result<File, BadDay> {
+    let below = data.map(|data| data.join(path)).filter(|below| !path.exists() && below.exists());
+    let path = below.as_deref().unwrap_or(path);
+    File::open(path).map_err(|source| BadDay::Open { path: path.to_owned(), source })
 }
 
 #[cfg(test)]
-mod tests {
-    use rand::SeedableRng;
-
+pub(super) mod tests {
     use super::*;
-    use crate::device::work_tests::good_manners;
 
-    const ORDERS: &str = "\
+    pub const ORDERS: &str = "\
 order_id,pick_up_lat,pick_up_lng,drop_off_lat,drop_off_lng,placement_time,preparation_time,ready_time,expected_drop_off_time
 7,7.06,-73.10,7.07,-73.11,12:30:00,12:31:00,12:29:00,13:10:00
 5,7.06,-73.10,7.07,-73.11,12:00:00,12:01:00,12:15:00,12:40:00
@@ -204,7 +240,7 @@ order_id,pick_up_lat,pick_up_lng,drop_off_lat,drop_off_lng,placement_time,prepar
 8,7.06,-73.10,7.07,-73.11,23:50:00,23:51:00,23:59:00,00:30:00
 ";
 
-    const COURIERS: &str = "\
+    pub const COURIERS: &str = "\
 courier_id,vehicle,on_lat,on_lng,on_time,off_time
 1,motorcycle,7.11,-73.10,00:00:01,23:58:00
 2,walking,7.11,-73.10,12:30:00,12:45:00
@@ -212,33 +248,26 @@ courier_id,vehicle,on_lat,on_lng,on_time,off_time
 4,bicycle,7.11,-73.10,14:30:00,18:00:00
 ";
 
-    fn rng() -> ChaCha8Rng {
-        ChaCha8Rng::seed_from_u64(1)
-    }
-
     #[test]
-    fn orders_are_read_put_right_and_cut_to_the_window() {
-        let day = orders(ORDERS.as_bytes()).unwrap();
+    fn rows_are_read_and_put_right() {
+        let day = read_orders(ORDERS.as_bytes()).unwrap();
         assert_eq!((day.rows.len(), day.clamped), (4, 1));
         assert_eq!(day.rows[3].promise, DAY_S + 1_800);
-        let plan = plan(&day.rows, 43_200, 46_800, &good_manners(), &mut rng());
-        let times: Vec<_> = plan.iter().map(|o| (o.number, o.at, o.ready, o.promise)).collect();
-        assert_eq!(times, [(1, 0, 900_000, 2_400_000), (2, 1_800_000, 1_800_000, 4_200_000)]);
-        assert_eq!(plan[0].store, plan[1].store);
+        let day = read_couriers(COURIERS.as_bytes()).unwrap();
+        assert_eq!((day.rows.len(), day.skipped), (3, 1));
     }
 
     #[test]
-    fn couriers_come_when_their_shift_touches_the_time() {
-        let day = couriers(COURIERS.as_bytes()).unwrap();
-        assert_eq!((day.rows.len(), day.skipped), (3, 1));
-        let ids = |until| -> Vec<u64> {
-            fleet(&day.rows, 43_200, until, 1.0, &mut rng()).iter().map(|(courier, _)| courier.id).collect()
-        };
-        assert_eq!(ids(46_800), [1, 2]);
-        assert_eq!(ids(54_000), [1, 2, 4]);
-        let (_, shift) = fleet(&day.rows, 43_200, 46_800, 1.0, &mut rng()).remove(1);
-        assert_eq!(shift, Shift { on: 1_800_000, off: Some(2_700_000) });
-        assert!(fleet(&day.rows, 43_200, 46_800, 0.0, &mut rng()).is_empty());
+    fn times_of_the_day_are_read() {
+        assert_eq!((time_of_day("11:30"), time_of_day("24:00")), (Ok(41_400), Ok(86_400)));
+        assert!(time_of_day("25:00").is_err());
+    }
+
+    #[test]
+    fn a_file_is_looked_up_below_the_data_folder() {
+        assert!(open(Path::new("Cargo.toml"), None).is_ok());
+        assert!(open(Path::new("main.rs"), Some(Path::new("src"))).is_ok());
+        assert!(open(Path::new("no/such/file"), Some(Path::new("src"))).is_err());
     }
 
     /// The rows of both cities and the shifts that end before they start, as counted when the data was chosen.
@@ -249,9 +278,9 @@ courier_id,vehicle,on_lat,on_lng,on_time,off_time
         };
         for (city, orders_of_day, riders_of_day, backward_shifts) in [("3", 2_959, 1_185, 4), ("13", 4_516, 1_876, 45)]
         {
-            let open = |name| std::fs::File::open(folder.join("rappi").join(city).join(name)).unwrap();
-            assert_eq!(orders(open("orders.csv")).unwrap().rows.len(), orders_of_day, "city {city}");
-            let day = couriers(open("couriers.csv")).unwrap();
+            let open = |name| File::open(folder.join("rappi").join(city).join(name)).unwrap();
+            assert_eq!(read_orders(open("orders.csv")).unwrap().rows.len(), orders_of_day, "city {city}");
+            let day = read_couriers(open("couriers.csv")).unwrap();
             assert_eq!((day.rows.len() + day.skipped, day.skipped), (riders_of_day, backward_shifts), "city {city}");
         }
     }
@@ -259,9 +288,9 @@ courier_id,vehicle,on_lat,on_lng,on_time,off_time
     #[test]
     fn bad_rows_are_named() {
         let bad = COURIERS.replace("walking", "boat");
-        assert_eq!(couriers(bad.as_bytes()).unwrap_err().to_string(), "row 2: `boat` is no vehicle");
+        assert_eq!(read_couriers(bad.as_bytes()).unwrap_err().to_string(), "row 2: `boat` is no vehicle");
         let bad = ORDERS.replace("13:10:00", "13:70:00");
-        assert_eq!(orders(bad.as_bytes()).unwrap_err().to_string(), "row 7: `13:70:00` is no time of the day");
-        assert!(orders("a,b\n1,2\n".as_bytes()).is_err());
+        assert_eq!(read_orders(bad.as_bytes()).unwrap_err().to_string(), "row 7: `13:70:00` is no time of the day");
+        assert!(read_orders("a,b\n1,2\n".as_bytes()).is_err());
     }
 }
