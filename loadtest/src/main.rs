@@ -12,6 +12,7 @@ mod device;
 mod ledger;
 mod live_line;
 mod orders;
+mod outcomes;
 mod report;
 mod run;
 mod setup;

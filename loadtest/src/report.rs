@@ -12,7 +12,7 @@ use crate::{
     crosscheck::{Stored, compare},
     device::{Shared, pings::PingTally},
     ledger::Difference,
-    orders::placer::CANCEL_REASON,
+    outcomes::called_off,
     stats::{Counts, Quantiles, Stats, Times, count},
 };
 
@@ -302,11 +302,6 @@ fn summarise(bodies: &[OrderBody]) -> Orders {
             count(&mut orders.end_reasons, &format!("{}: {reason}", body.status));
         }
     }
-    // After pickup a cancellation means return.
-    let called_off = |body: &&OrderBody| {
-        let sent_back = matches!(body.status.as_str(), "returning" | "returned");
-        body.status == "cancelled" || (sent_back && body.end_reason.as_deref() == Some(CANCEL_REASON))
-    };
     let wanted: Vec<&OrderBody> = bodies.iter().filter(|body| !called_off(body)).collect();
     let of = |statuses: &[&str]| wanted.iter().filter(|body| statuses.contains(&body.status.as_str())).count() as f64;
     let delivered = of(&["delivered"]);

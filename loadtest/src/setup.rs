@@ -260,6 +260,7 @@ pub async fn riders(api: &Api, plan: &Plan, run: &str, seed: u64) -> anyhow::Res
         let character = Character {
             rider: id,
             index,
+            city: seat.city,
             liar,
             skew_ms: if skewed { skew } else { 0 },
             haunts: plan.haunts.get(seat.city).cloned().flatten(),

@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use dispatch_engine::replay::outcome::RiderOutcome;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
@@ -125,6 +126,8 @@ pub struct Sums {
     pub byes: Counts,
     /// Points of all devices that have ended.
     pub pings: PingTally,
+    /// What riders wrote down about their shifts, with the index of their city; times of the engine's clock.
+    pub riders: Vec<(usize, RiderOutcome)>,
     /// From the frame's `sent_at` to its receipt, real microseconds.
     pub offer_to_device: Times,
     /// From a device's request to its answer, real microseconds, by request.
@@ -154,6 +157,7 @@ impl Default for Stats {
                 connect_errors: Counts::new(),
                 byes: Counts::new(),
                 pings: PingTally::default(),
+                riders: vec![],
                 offer_to_device: Times::in_millis(),
                 answers: BTreeMap::new(),
                 placing: Times::in_millis(),

@@ -6,6 +6,7 @@ pub mod day;
 pub mod geometry;
 pub mod manners;
 pub mod motion;
+pub mod oracle;
 pub mod orders;
 pub mod outcome;
 pub mod scenario;

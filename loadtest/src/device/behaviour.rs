@@ -10,7 +10,7 @@ use std::{
 use dispatch_engine::{
     domain::order::OrderStatus,
     replay::{
-        manners::{Mood, NEVER, after},
+        manners::{Mood, NEVER},
         motion::Motion,
         work::{self, NextStep, Task},
     },
@@ -25,9 +25,10 @@ use uuid::Uuid;
 
 use super::{
     Shared,
+    diary::Diary,
     frames::{Ask, Requests},
     lies,
-    outcome::{Ending, Out, Outage},
+    outcome::Out,
     pings::{PER_FRAME, PingBuffer},
 };
 use crate::{area::Area, clock::millis};
@@ -42,6 +43,8 @@ pub struct Character {
     pub rider: Uuid,
     /// Its number in the run.
     pub index: usize,
+    /// Index of its city.
+    pub city: usize,
     /// Lies now and then.
     pub liar: bool,
     /// How far the device's own clock is ahead, milliseconds.
@@ -72,6 +75,7 @@ pub struct Rider {
     pub wish: DutyWish,
     pub(super) rng: ChaCha8Rng,
     pub(super) motion: Motion,
+    pub(super) diary: Diary,
     pub(super) pings: PingBuffer,
     pub(super) requests: Requests,
     /// The last answers of this connection.
@@ -90,9 +94,9 @@ pub struct Rider {
     pub(super) online: bool,
     pub(super) next_outage: i64,
     pub(super) next_break: i64,
-    break_end: i64,
+    pub(super) break_end: i64,
     pub(super) idle_until: i64,
-    next_garbage: i64,
+    pub(super) next_garbage: i64,
 }
 
 impl Rider {
@@ -106,6 +110,7 @@ impl Rider {
             wish: DutyWish::On,
             rng,
             motion,
+            diary: Diary::default(),
             pings: PingBuffer::new(boot),
             requests: Requests::new(prefix(boot)),
             answers: VecDeque::new(),
@@ -160,19 +165,6 @@ impl Rider {
         self.step = None;
     }
 
-    /// The moods of a shift begin: outages, breaks, lies.
-    pub(super) fn set_moods(&mut self, now: i64, shared: &Shared) {
-        if self.next_outage == NEVER {
-            self.next_outage = after(now, shared.manners.dropout_per_hour, &mut self.rng);
-        }
-        if self.next_break == NEVER {
-            self.next_break = after(now, shared.manners.breaks_per_hour, &mut self.rng);
-        }
-        if self.character.liar && self.next_garbage == NEVER {
-            self.next_garbage = now + self.rng.random_range(0..2 * lies::GARBAGE_EVERY_MS);
-        }
-    }
-
     /// Whether the shift is over and nothing is left to do; at the end of the run it is enough that the engine knows.
     pub fn finished(&self) -> bool {
         let off = matches!(self.duty.as_str(), "OFF" | "AUTO_OFF");
@@ -185,9 +177,12 @@ impl Rider {
         self.pings.all_stored()
     }
 
-    /// Adds the account of the points to the sums; the device ends.
-    pub fn account(&self, shared: &Shared) {
-        shared.stats.sums().pings.add(&self.pings.tally());
+    /// Adds the account of the points and of the shift to the sums; the device ends.
+    pub fn account(&mut self, now: i64, shared: &Shared) {
+        let mut sums = shared.stats.sums();
+        sums.pings.add(&self.pings.tally());
+        let diary = std::mem::take(&mut self.diary);
+        sums.riders.extend(diary.close(now, self.motion.ridden_m(now)).map(|notes| (self.character.city, notes)));
     }
 
     fn pings_now(&self) -> bool {
@@ -230,10 +225,6 @@ impl Rider {
         let under_way = asked.is_some() && self.next_duty.as_deref() == asked;
         let asking = self.requests.any(|ask| matches!(ask, Ask::Duty(_)));
         (!there && !under_way && !asking).then_some(self.wish)
-    }
-
-    fn wanders(&self) -> bool {
-        self.character.haunts.is_some() && self.duty == "ON" && self.jobs.is_empty() && self.offer.is_none()
     }
 
     /// Opens a request; now and then it is sent twice at once.
@@ -305,33 +296,6 @@ impl Rider {
         }
     }
 
-    fn take_break(&mut self, now: i64) {
-        if now >= self.break_end {
-            self.break_end = NEVER;
-            if self.wish == DutyWish::Break {
-                self.wish = DutyWish::On;
-            }
-        }
-        if now >= self.next_break {
-            self.next_break = NEVER;
-            if self.wish == DutyWish::On && self.jobs.is_empty() && self.offer.is_none() {
-                self.wish = DutyWish::Break;
-                self.break_end = now + self.rng.random_range(180_000..480_000);
-            }
-        }
-    }
-
-    fn wander(&mut self, now: i64) {
-        let Some(haunts) = self.character.haunts.clone().filter(|_| self.wanders() && now >= self.idle_until) else {
-            return;
-        };
-        let rng = &mut self.rng;
-        let to = if rng.random_bool(0.3) { haunts.busy_spot(rng) } else { self.motion.position(now) };
-        let to = haunts.near(rng, to, 500.0);
-        let arrival = self.motion.go(now, to, 0.6, rng);
-        self.idle_until = arrival + rng.random_range(30_000..180_000);
-    }
-
     /// An offer came: the rider makes up their mind, and takes a while to say so.
     pub(super) fn consider(&mut self, now: i64, offer: Uuid, shared: &Shared) {
         let mood = shared.manners.consider(now, &mut self.rng);
@@ -367,27 +331,9 @@ impl Rider {
         }
     }
 
-    fn go_wrong(&mut self, now: i64, shared: &Shared, out: &mut Out) {
-        if now >= self.next_garbage {
-            self.next_garbage = now + self.rng.random_range(0..2 * lies::GARBAGE_EVERY_MS).max(1_000);
-            shared.stats.event("garbage_sent");
-            out.raw.push(lies::garbage(&mut self.rng));
-        }
-        if now >= self.next_outage {
-            let until = now + self.rng.random_range(5_000..90_000);
-            self.next_outage = after(until, shared.manners.dropout_per_hour, &mut self.rng);
-            let (outage, word) = match self.rng.random_range(0..10_u8) {
-                0..6 => (Outage::Cut, "outage_cut"),
-                6..9 => (Outage::Silent, "outage_silent"),
-                _ => (Outage::Restart, "outage_restart"),
-            };
-            shared.stats.event(word);
-            out.ending = Some(Ending::Outage(outage, until));
-        }
-    }
-
     /// Looks at the job in hand anew, after it changed.
     pub(super) fn replan(&mut self, now: i64, shared: &Shared) {
+        self.diary.work(now, !self.jobs.is_empty(), self.motion.ridden_m(now));
         let Some(job) = self.jobs.first() else {
             if self.step.take().is_some() {
                 self.motion.stop(now);

@@ -54,8 +54,15 @@ pub fn shared_at(address: std::net::SocketAddr, manners: Manners) -> Shared {
 
 /// A rider on a motorcycle.
 pub fn rider() -> Rider {
-    let character =
-        Character { rider: Uuid::from_u128(0xA), index: 0, liar: false, skew_ms: 0, haunts: None, ping_every_ms: None };
+    let character = Character {
+        rider: Uuid::from_u128(0xA),
+        index: 0,
+        city: 0,
+        liar: false,
+        skew_ms: 0,
+        haunts: None,
+        ping_every_ms: None,
+    };
     Rider::new(character, Motion::standing(HERE, Vehicle::Motorcycle, 1.4), ChaCha8Rng::seed_from_u64(1))
 }
 
@@ -368,7 +375,7 @@ fn points_of_a_liar_are_refused_rightly() {
         other => answer(other),
     };
     stage.pass(4_000_000, refuse_all);
-    stage.rider.account(&stage.shared);
+    stage.rider.account(0, &stage.shared);
     let sums = stage.shared.stats.sums();
     assert!(sums.pings.lies > 10 && sums.pings.refused.is_empty());
     assert!(sums.pings.refused_rightly["out_of_world"] > 5);

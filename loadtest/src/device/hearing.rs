@@ -192,6 +192,7 @@ impl Rider {
             shared.stats.on_duty.fetch_sub(1, Relaxed);
             self.next_ping = NEVER;
         }
+        self.diary.duty(now, is);
         self.duty = duty;
         self.next_duty = next;
     }

@@ -4,12 +4,14 @@
 pub mod behaviour;
 #[cfg(test)]
 mod behaviour_tests;
+pub mod diary;
 #[cfg(test)]
 mod fixtures;
 pub mod frames;
 mod hearing;
 mod lies;
 pub mod link;
+mod moods;
 mod outcome;
 pub mod pings;
 #[cfg(test)]
@@ -101,7 +103,7 @@ pub async fn live(mut rider: Rider, shift: Shift, shared: Arc<Shared>, mut phase
     device.run().await;
     let now = shared.clock.now();
     rider.leave(now, &shared);
-    rider.account(&shared);
+    rider.account(now, &shared);
 }
 
 /// Waits for the start of the shift; `false` when the run is over before it.
