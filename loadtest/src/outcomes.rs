@@ -3,11 +3,14 @@
 
 use chrono::{DateTime, Utc};
 use dispatch_engine::{
-    replay::outcome::{End, OrderOutcome, Outcomes, RiderOutcome, Span},
+    replay::{
+        oracle::{self, Dispatch},
+        outcome::{End, OrderOutcome, Outcomes, RiderOutcome, Span},
+    },
     wire::rest::{OrderBody, OrderEventBody},
 };
 
-use crate::orders::placer::CANCEL_REASON;
+use crate::{crosscheck::Stored, orders::placer::CANCEL_REASON, setup::Plan};
 
 /// When a run took place, on the engine's clock.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +25,25 @@ pub struct Frame {
     pub until: i64,
 }
 
+/// What became of each city of a run: the live engine first, then the oracles, where a day was replayed. `riders` names
+/// the city by its index.
+pub fn of_run(frame: Frame, plan: &Plan, stored: &Stored, riders: &[(usize, RiderOutcome)]) -> Vec<Vec<Outcomes>> {
+    let of = |(index, code): (usize, &String)| {
+        let orders: Vec<&OrderBody> = stored.orders.iter().filter(|order| order.city == *code).collect();
+        let riders: Vec<RiderOutcome> =
+            riders.iter().filter(|(city, _)| *city == index).map(|(_, rider)| rider.clone()).collect();
+        let mut runs = vec![of_city(frame, &orders, &riders)];
+        if let Some(days) = &plan.days
+            && let Some(scenario) = days.scenarios.get(index)
+        {
+            let solve = |dispatch| oracle::solve(scenario, &days.window, &plan.manners, plan.detour, dispatch);
+            runs.extend(Dispatch::BOTH.map(solve));
+        }
+        runs
+    };
+    plan.cities.iter().enumerate().map(of).collect()
+}
+
 /// Whether a merchant called an order off: after pickup a cancellation means return.
 pub fn called_off(order: &OrderBody) -> bool {
     let sent_back = matches!(order.status.as_str(), "returning" | "returned");
@@ -29,7 +51,7 @@ pub fn called_off(order: &OrderBody) -> bool {
 }
 
 /// What became of one city's part of a run.
-pub fn of_city(frame: Frame, orders: &[&OrderBody], riders: &[RiderOutcome]) -> Outcomes {
+fn of_city(frame: Frame, orders: &[&OrderBody], riders: &[RiderOutcome]) -> Outcomes {
     let mut orders: Vec<OrderOutcome> = orders.iter().map(|order| outcome(frame, order)).collect();
     orders.sort_by_key(|order| (order.placed, order.number));
     let shift = |spans: &[Span]| spans.iter().map(|(from, to)| (from - frame.t0, to - frame.t0)).collect();

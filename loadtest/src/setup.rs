@@ -83,8 +83,18 @@ pub struct Plan {
     pub ping_every_ms: Option<i64>,
     /// Street distance over straight-line distance.
     pub detour: f64,
+    /// What is replayed; absent when the run is made up.
+    pub days: Option<Days>,
     /// The settings, for the report.
     pub config: Value,
+}
+
+/// Replayed days, kept so that an oracle can live them too.
+pub struct Days {
+    /// The window.
+    pub window: Window,
+    /// By city.
+    pub scenarios: Vec<Scenario>,
 }
 
 /// Prepares a made-up run in cities that the engine has.
@@ -126,6 +136,7 @@ pub async fn plan_synthetic(args: &Synthetic, api: &Api) -> anyhow::Result<Plan>
         haunts: areas.into_iter().map(Some).collect(),
         ping_every_ms: args.target.ping_every.map(millis),
         detour: 1.4,
+        days: None,
         config: json!({
             "cities": args.city, "riders": args.riders, "orders_per_second": args.orders_per_second,
             "ping_every_ms": args.target.ping_every.map(millis), "for_ms": place_for, "seed": args.target.seed,
@@ -149,21 +160,22 @@ pub async fn plan_replay(args: &Replay, api: &Api) -> anyhow::Result<Plan> {
     ensure!(cities.len() == args.city.len(), "a --city is named twice");
     let drain_ms = args.target.drain_for.map_or(3 * 3_600_000, millis);
     let window = Window { from_s: args.from, to_s: args.to, drain_ms, fleet: args.fleet };
-    let (mut seats, mut orders, mut notes) = (vec![], vec![], serde_json::Map::new());
+    let (mut seats, mut orders, mut scenarios, mut notes) = (vec![], vec![], vec![], serde_json::Map::new());
     for (index, (code, files)) in args.city.iter().zip(args.orders.iter().zip(&args.couriers)).enumerate() {
         let day = CityDay::read(files.0, files.1, args.data.as_deref()).with_context(|| format!("city `{code}`"))?;
         let places: Vec<LatLon> = day.places().collect();
         ensure_city(api, code, &places).await?;
         let scenario = Scenario::new(&day, &window, &args.manners, index, args.target.seed);
         notes.insert(code.clone(), serde_json::to_value(&scenario.notes)?);
-        orders.extend(scenario.orders);
-        let seat = |(courier, shift): (DayCourier, Shift)| Seat {
+        orders.extend(scenario.orders.iter().cloned());
+        let seat = |(courier, shift): &(DayCourier, Shift)| Seat {
             city: index,
             vehicle: courier.vehicle,
             at: courier.at,
-            shift,
+            shift: *shift,
         };
-        seats.extend(scenario.couriers.into_iter().map(seat));
+        seats.extend(scenario.couriers.iter().map(seat));
+        scenarios.push(scenario);
     }
     // One line of orders in time, numbered anew.
     orders.sort_by_key(|order| order.at);
@@ -181,6 +193,7 @@ pub async fn plan_replay(args: &Replay, api: &Api) -> anyhow::Result<Plan> {
         haunts: vec![None; args.city.len()],
         ping_every_ms: args.target.ping_every.map(millis),
         detour: args.detour,
+        days: Some(Days { window, scenarios }),
         config: json!({
             "cities": args.city, "from_s": args.from, "to_s": args.to, "fleet": args.fleet, "detour": args.detour,
             "acceptance": args.manners.acceptance(), "ping_every_ms": args.target.ping_every.map(millis),

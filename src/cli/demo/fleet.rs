@@ -23,6 +23,9 @@ use crate::{
 /// Its last frames, its report and its cross-check may take this long after it was told to stop.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// What it prints is kept in the data folder.
+const LOG: &str = "fleet.log";
+
 /// A running load tester.
 pub struct Fleet {
     child: Child,
@@ -45,22 +48,19 @@ impl Fleet {
     ) -> anyhow::Result<Self> {
         let program = program(environment).await?;
         let mut command = Command::new(&program);
-        command.args(["synthetic", "--quiet", "--url", url, "--report-json"]).arg(folder.join("report.json"));
-        for code in cities::codes() {
-            command.args(["--city", code]);
+        match args.fleet.split_first() {
+            Some((mode, rest)) => {
+                command.arg(mode).args(["--url", url]).args(rest);
+                if !rest.iter().any(|arg| arg.to_string_lossy().starts_with("--report-json")) {
+                    command.arg("--report-json").arg(folder.join("report.json"));
+                }
+            }
+            None => {
+                command.args(["synthetic", "--quiet", "--url", url, "--report-json"]).arg(folder.join("report.json"));
+                made_up(args, &mut command);
+            }
         }
-        command.arg("--riders").arg(args.riders.to_string());
-        command.arg("--orders-per-second").arg(args.orders_per_second.to_string());
-        command.arg("--clock-speed").arg(args.clock_speed.to_string());
-        command.arg("--seed").arg(args.seed.to_string());
-        // The load tester's times are of the engine's clock.
-        let engine_time = |real: Duration| format!("{}ms", real.mul_f64(args.clock_speed).as_millis());
-        command.arg("--ping-every").arg(engine_time(args.ping_every));
-        command.arg("--drain-for").arg(engine_time(args.drain_for));
-        if let Some(span) = args.span {
-            command.arg("--for").arg(engine_time(span));
-        }
-        let log = fs::File::create(folder.join("fleet.log")).context("the fleet's log cannot be made")?;
+        let log = fs::File::create(folder.join(LOG)).context("the fleet's log cannot be made")?;
         command.stdout(log.try_clone()?).stderr(log).stdin(Stdio::null()).env("DISPATCH_JWT_SECRET", secret.expose());
         // A group of its own: Ctrl-C reaches us alone, and we tell it to drain.
         let child = command.process_group(0).kill_on_drop(true).spawn();
@@ -72,6 +72,11 @@ impl Fleet {
             fleet.watchdog = Some(Watchdog::over(pid, &fleet.pid_file, Signal::SIGKILL)?);
         }
         Ok(fleet)
+    }
+
+    /// What it printed.
+    pub fn log(folder: &Path) -> String {
+        fs::read_to_string(folder.join(LOG)).unwrap_or_default()
     }
 
     fn pid(&self) -> Option<i32> {
@@ -103,6 +108,24 @@ impl Drop for Fleet {
     fn drop(&mut self) {
         // Its number may be another program's from now on.
         let _ = fs::remove_file(&self.pid_file);
+    }
+}
+
+/// The invented fleet of both demo cities.
+fn made_up(args: &DemoArgs, command: &mut Command) {
+    for code in cities::codes() {
+        command.args(["--city", code]);
+    }
+    command.arg("--riders").arg(args.riders.to_string());
+    command.arg("--orders-per-second").arg(args.orders_per_second.to_string());
+    command.arg("--clock-speed").arg(args.clock_speed.to_string());
+    command.arg("--seed").arg(args.seed.to_string());
+    // The load tester's times are of the engine's clock.
+    let engine_time = |real: Duration| format!("{}ms", real.mul_f64(args.clock_speed).as_millis());
+    command.arg("--ping-every").arg(engine_time(args.ping_every));
+    command.arg("--drain-for").arg(engine_time(args.drain_for));
+    if let Some(span) = args.span {
+        command.arg("--for").arg(engine_time(span));
     }
 }
 

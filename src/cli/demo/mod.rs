@@ -9,6 +9,7 @@ mod summary;
 
 use std::{
     convert::Infallible,
+    ffi::OsString,
     io::{IsTerminal, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::PathBuf,
@@ -70,6 +71,10 @@ pub struct DemoArgs {
     /// Feeds the fleet's behaviour
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// After `--`: what the load tester does instead of the invented fleet, such as `replay` with its options; it is told
+    /// by the demo how to reach the engine
+    #[arg(last = true, value_name = "LOADTEST")]
+    fleet: Vec<OsString>,
 }
 
 impl DemoArgs {
@@ -82,6 +87,9 @@ impl DemoArgs {
         }
         if self.ping_every.is_zero() {
             return Err("--ping-every must be positive".into());
+        }
+        if self.fleet.first().is_some_and(|mode| mode != "replay" && mode != "synthetic") {
+            return Err("what follows `--` begins with `replay` or `synthetic`, as for the load tester".into());
         }
         Ok(())
     }
@@ -209,7 +217,9 @@ async fn play(
         let claims = small::claims(Role::Admin, "demo", Vec::new(), Duration::from_secs(3_600));
         let admin = Tokens::new(secret.expose().as_bytes()).issue(&claims);
         let begin = async {
-            cities::seed(&url, &admin, args.ping_every.mul_f64(args.clock_speed)).await?;
+            if args.fleet.is_empty() {
+                cities::seed(&url, &admin, args.ping_every.mul_f64(args.clock_speed)).await?;
+            }
             Fleet::start(args, &url, &secret, folder.root(), environment).await
         };
         let mut fleet = tokio::select! {
@@ -255,6 +265,10 @@ async fn play(
         return Ok(End::BeforeItBegan);
     };
     println!();
+    if !args.fleet.is_empty() {
+        // Whoever asked for a run of their own wants to read its report.
+        println!("{}", Fleet::log(folder.root()));
+    }
     let held = summary::print(&db, start, &figures, &fleet).await?;
     println!("fleet report: {}", folder.root().join("report.json").display());
     db.close().await;
