@@ -9,6 +9,7 @@ pub mod measure;
 pub mod motion;
 pub mod orders;
 pub mod outcome;
+pub mod page;
 pub mod quality;
 pub mod report;
 pub mod scenario;
