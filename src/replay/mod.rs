@@ -5,9 +5,16 @@
 pub mod day;
 pub mod geometry;
 pub mod manners;
+pub mod measure;
 pub mod motion;
 pub mod oracle;
 pub mod orders;
 pub mod outcome;
+pub mod page;
+pub mod quality;
+pub mod report;
 pub mod scenario;
+pub mod series;
+pub mod spans;
+pub mod table;
 pub mod work;
