@@ -61,6 +61,9 @@ pub struct Target {
     /// Where to write the report as JSON.
     #[arg(long)]
     pub report_json: Option<PathBuf>,
+    /// Where to write the report as one page for a browser, with plots over the day.
+    #[arg(long)]
+    pub report_html: Option<PathBuf>,
     /// No progress bar and no table.
     #[arg(long)]
     pub quiet: bool,

@@ -4,7 +4,14 @@ use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed};
 
 use chrono::{DateTime, Utc};
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
-use dispatch_engine::wire::rest::OrderBody;
+use dispatch_engine::{
+    replay::{
+        page::{self, PageError},
+        report::{CityRuns, Note, Report as DayReport},
+        table,
+    },
+    wire::rest::OrderBody,
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -109,6 +116,8 @@ pub struct Report {
     riders: usize,
     riders_on_duty_at_start: usize,
     orders: Orders,
+    /// How good it was, by city: the engine first, then the oracles.
+    quality: Vec<CityRuns>,
     /// Seconds of the engine's clock, from the stored orders.
     due_to_assigned_s: Quantiles,
     placed_to_delivered_s: Quantiles,
@@ -133,6 +142,7 @@ pub struct Report {
 impl Report {
     /// From everything that was counted, and what is stored where that could be read. `fleet` is the number of riders,
     /// and of those on duty at the start.
+    #[expect(clippy::too_many_arguments, reason = "a run ends with exactly these parts, and only one place has them")]
     pub fn new(
         mode: &'static str,
         run_id: &str,
@@ -140,6 +150,7 @@ impl Report {
         timing: Timing,
         fleet: (usize, usize),
         stored: Option<&Stored>,
+        quality: Vec<CityRuns>,
         shared: &Shared,
     ) -> Self {
         let mut crosscheck = CrossCheck::default();
@@ -183,6 +194,7 @@ impl Report {
             riders: fleet.0,
             riders_on_duty_at_start: fleet.1,
             orders,
+            quality,
             due_to_assigned_s: spans(|o| o.due_at, |o| o.assigned_at),
             placed_to_delivered_s: spans(|o| Some(o.created_at), |o| o.delivered_at),
             ready_to_pickup_s: spans(|o| Some(o.ready_at), |o| o.picked_up_at),
@@ -213,6 +225,57 @@ impl Report {
         &self.crosscheck.first
     }
 
+    /// One page for a browser, with plots over the day.
+    ///
+    /// # Errors
+    /// When the plotter refuses a plot.
+    pub fn page(&self) -> Result<String, PageError> {
+        let title = match self.mode {
+            "replay" => "A day, replayed against the running engine",
+            _ => "A made-up fleet against the running engine",
+        };
+        page::render(&DayReport { title: title.to_owned(), notes: self.notes(), cities: self.quality.clone() })
+    }
+
+    /// What must be known to read the figures.
+    fn notes(&self) -> Vec<Note> {
+        let timing = &self.timing;
+        let mut notes = vec![
+            Note::new("Run", format!("{} {}, load tester {}", self.mode, self.run_id, env!("CARGO_PKG_VERSION"))),
+            Note::new("Machine", self.machine.to_string()),
+            Note::new(
+                "Clock",
+                format!(
+                    "{} times as fast as life; orders were placed for {:.0} s of it and worked off for {:.0} s, {}",
+                    timing.clock_speed,
+                    timing.placing_clock_s,
+                    timing.draining_clock_s,
+                    if timing.drained { "until all had ended" } else { "and some had not ended" }
+                ),
+            ),
+            Note::new(
+                "Cross-check",
+                format!(
+                    "{}: {} orders and {} histories read back, {} differences to what clients were told",
+                    if self.ok { "clean" } else { "FAILED" },
+                    self.crosscheck.orders,
+                    self.crosscheck.histories,
+                    self.crosscheck.differences
+                ),
+            ),
+        ];
+        if let Value::Object(config) = &self.config {
+            let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            notes.extend(config.iter().map(|(key, value)| Note::new(key.clone(), text(value))));
+        }
+        notes
+    }
+
+    /// How good it was, by city.
+    fn quality_table(&self) -> String {
+        self.quality.iter().map(|city| format!("\n{}\n{}\n", city.code, table::text(&city.runs))).collect()
+    }
+
     /// For people.
     pub fn table(&self) -> String {
         let new = |header: &[&str]| {
@@ -241,7 +304,13 @@ impl Report {
         };
         let percent = |share: f64| format!("{:.2} %", share * 100.0);
         line("run", format!("{} {} at clock speed {}", self.mode, self.run_id, self.timing.clock_speed));
-        line("machine", format!("{} cores, {}", self.machine.cores, self.machine.os));
+        line("machine", self.machine.to_string());
+        if let Some(acceptance) = self.config.get("acceptance").and_then(Value::as_str) {
+            line("acceptance", acceptance.to_owned());
+        }
+        if let Some(detour) = self.config.get("detour").and_then(Value::as_f64) {
+            line("street over straight line", detour.to_string());
+        }
         line("riders, on duty at the start", format!("{}, {}", self.riders, self.riders_on_duty_at_start));
         let o = &self.orders;
         let placed = format!("{}, {}, {}, {}", o.planned, o.placed, o.not_placed, o.in_doubt);
@@ -278,7 +347,7 @@ impl Report {
                 check.differences
             ),
         );
-        format!("{times}\n{figures}")
+        format!("{times}\n{figures}\n{}", self.quality_table())
     }
 }
 
@@ -311,6 +380,19 @@ fn summarise(bodies: &[OrderBody]) -> Orders {
         orders.delivered_or_on_their_way_share = (delivered + under_way) / wanted.len() as f64;
     }
     orders
+}
+
+impl std::fmt::Display for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} cores", self.cores)?;
+        if let Some(cpu) = &self.cpu {
+            write!(f, " of {cpu}")?;
+        }
+        if let Some(mib) = self.memory_mib {
+            write!(f, ", {:.0} GiB", mib as f64 / 1_024.0)?;
+        }
+        write!(f, ", {}", self.os)
+    }
 }
 
 impl Machine {

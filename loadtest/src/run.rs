@@ -8,7 +8,11 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
-use dispatch_engine::replay::scenario::Shift;
+use dispatch_engine::replay::{
+    outcome::Outcomes,
+    report::{CityRuns, Run as QualityRun},
+    scenario::Shift,
+};
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
@@ -24,6 +28,7 @@ use crate::{
     ledger::Ledger,
     live_line::LiveLine,
     orders::placer::{Merchants, place_all},
+    outcomes::{self, Frame},
     report::{Report, Timing},
     setup,
     stats::Stats,
@@ -138,7 +143,7 @@ struct Run {
 impl Run {
     async fn carry_out(
         &mut self,
-        plan: setup::Plan,
+        mut plan: setup::Plan,
         riders: Vec<(crate::device::behaviour::Rider, Shift)>,
     ) -> anyhow::Result<bool> {
         let (phase, watching) = watch::channel(Phase::Warmup);
@@ -154,7 +159,8 @@ impl Run {
         let (t0, placing) = (self.clock.now(), Instant::now());
         phase.send_replace(Phase::Running { t0 });
         let until = plan.place_for.map(|place_for| t0 + place_for);
-        let mut places = tokio::spawn(place_all(Arc::clone(&self.merchants), plan.orders, t0, until, self.stop.told()));
+        let orders = std::mem::replace(&mut plan.orders, Box::new(std::iter::empty()));
+        let mut places = tokio::spawn(place_all(Arc::clone(&self.merchants), orders, t0, until, self.stop.told()));
         let later = loop {
             tokio::select! {
                 later = &mut places => break later.context("placing ended badly")?,
@@ -195,6 +201,9 @@ impl Run {
             clock_drift_ms: self.stop.drift_ms(),
         };
         self.line.finish();
+        let from_s = plan.days.as_ref().map_or(0, |days| days.window.from_s);
+        let frame = Frame { t0, from_s, placed_to, until: drained_to };
+        let quality = stored.as_ref().map(|stored| self.quality(frame, &plan, stored)).unwrap_or_default();
         let report = Report::new(
             plan.mode,
             &self.run_id,
@@ -202,11 +211,16 @@ impl Run {
             timing,
             (fleet, on_duty_at_start),
             stored.as_ref().ok(),
+            quality,
             &self.shared,
         );
         if let Some(path) = &self.target.report_json {
             let json = serde_json::to_vec_pretty(&report).context("the report cannot be written down")?;
             tokio::fs::write(path, json).await.with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        if let Some(path) = &self.target.report_html {
+            let page = report.page().context("the page cannot be made")?;
+            tokio::fs::write(path, page).await.with_context(|| format!("cannot write {}", path.display()))?;
         }
         if !self.target.quiet {
             println!("{}", report.table());
@@ -217,6 +231,17 @@ impl Run {
         stored.context("the stored orders cannot be read back")?;
         ensure!(!self.stop.engine_lost(), "the engine was lost during the run");
         Ok(report.agrees())
+    }
+
+    /// How good the run was, by city, beside the oracles.
+    fn quality(&self, frame: Frame, plan: &setup::Plan, stored: &Stored) -> Vec<CityRuns> {
+        let riders = std::mem::take(&mut self.shared.stats.sums().riders);
+        let runs = outcomes::of_run(frame, plan, stored, &riders).into_iter();
+        let of_city = |(code, runs): (&String, Vec<Outcomes>)| CityRuns {
+            code: code.clone(),
+            runs: runs.into_iter().map(QualityRun::new).collect(),
+        };
+        plan.cities.iter().zip(runs).map(of_city).collect()
     }
 
     fn on_duty(&self) -> usize {
