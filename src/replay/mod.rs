@@ -9,4 +9,5 @@ pub mod motion;
 pub mod orders;
 pub mod outcome;
 pub mod scenario;
+pub mod virtual_city;
 pub mod work;
