@@ -7,7 +7,7 @@ use dispatch_engine::{
     domain::rider::Vehicle,
     replay::{
         day::{CityDay, DayCourier},
-        geometry::box_around,
+        geometry::{DAY_MARGIN_M, box_around},
         manners::Manners,
         motion::Motion,
         orders::PlannedOrder,
@@ -38,9 +38,6 @@ const SPOTS: usize = 12;
 
 /// How far from a busy spot a made-up rider starts, metres.
 const HOME_SPREAD_M: f64 = 1_200.0;
-
-/// Room around the data of a replayed day, metres.
-const MARGIN_M: f64 = 2_000.0;
 
 /// Riders made at the same time.
 const PARALLEL: usize = 16;
@@ -214,7 +211,7 @@ async fn ensure_city(api: &Api, code: &str, points: &[LatLon]) -> anyhow::Result
         all.extend(&city.boundary);
     }
     // A widened boundary holds the old one; the margin is for a new one only.
-    let margin = if stored.is_some() { 100.0 } else { MARGIN_M };
+    let margin = if stored.is_some() { 100.0 } else { DAY_MARGIN_M };
     let boundary = box_around(all.into_iter(), margin).context("the data has no places")?;
     let city = match stored {
         Some(CityBody { code, name, time_zone, day_cutover_min, currency, policy, .. }) => NewCity {

@@ -1,11 +1,12 @@
-//! The command line: `dispatch serve | demo | watch | migrate | token | check-config`.
+//! The command line: `dispatch serve | demo | simulate | watch | migrate | token | check-config`.
 //!
-//! Exit codes: 0 done, 1 it failed while running, 2 wrong usage or configuration, 3 a demo ran and an invariant was
-//! broken.
+//! Exit codes: 0 done, 1 it failed while running, 2 wrong usage, configuration or data, 3 a demo or a simulation ran and an
+//! invariant was broken.
 
 mod demo;
 mod logging;
 mod serve;
+mod simulate;
 mod small;
 mod stop;
 
@@ -15,18 +16,19 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     config::{Config, ConfigError, Environment, LogFormat},
+    replay::day::BadDay,
     watch::{self, WatchArgs},
 };
 
-/// Wrong usage or configuration; clap uses the same.
+/// Wrong usage, configuration or data; clap uses the same.
 const USAGE: u8 = 2;
-/// A demo ran, and an invariant was broken.
+/// A demo or a simulation ran, and an invariant was broken.
 const BROKEN: u8 = 3;
 
 #[derive(Debug, Parser)]
 #[command(name = "dispatch", version, about = "Real-time dispatch engine for rider fleets")]
-#[command(after_help = "Exit codes: 0 done; 1 failed while running; 2 wrong usage or configuration; \
-                        3 a demo ran and an invariant was broken.")]
+#[command(after_help = "Exit codes: 0 done; 1 failed while running; 2 wrong usage, configuration or \
+                        data; 3 a demo or a simulation ran and an invariant was broken.")]
 struct Args {
     /// A configuration file (TOML); see config/default.toml for every key
     #[arg(long, global = true, value_name = "FILE")]
@@ -48,6 +50,8 @@ enum Command {
     },
     /// Start a private PostgreSQL and Redis, the engine, and a simulated fleet in two cities
     Demo(demo::DemoArgs),
+    /// Live a real city's day through the pure engine in virtual time; needs no configuration
+    Simulate(simulate::SimulateArgs),
     /// Watch a city in the terminal: its queue, oldest due first, and its riders
     Watch(WatchArgs),
     /// Bring the schema of DATABASE_URL up to date
@@ -68,23 +72,23 @@ struct UsageError(String);
 pub fn main() -> ExitCode {
     let args = Args::parse();
     let environment = Environment::of_process();
-    let mut config = match Config::load(args.config.as_deref(), &environment) {
-        Ok(config) => config,
-        Err(error) => return report(&error.into()),
-    };
-    if let Some(format) = args.log_format {
-        config.log.format = format;
-    }
-    let done = match args.command {
-        Command::Serve { clock_speed } => {
+    let config = Config::load(args.config.as_deref(), &environment).map(|mut config| {
+        config.log.format = args.log_format.unwrap_or(config.log.format);
+        config
+    });
+    let done = match (args.command, config) {
+        // Needs no configuration, so that a broken one is no hindrance.
+        (Command::Simulate(args), _) => simulate::run(&args),
+        (_, Err(error)) => Err(error.into()),
+        (Command::Serve { clock_speed }, Ok(mut config)) => {
             config.clock.speed = clock_speed.unwrap_or(config.clock.speed);
             config.check().map_err(anyhow::Error::from).and_then(|()| serve::run(&config)).map(|()| ExitCode::SUCCESS)
         }
-        Command::Demo(demo) => demo::run(demo, config, &environment),
-        Command::Watch(args) => watch(args).map(|()| ExitCode::SUCCESS),
-        Command::Migrate => small::migrate(&config).map(|()| ExitCode::SUCCESS),
-        Command::Token(token) => small::token(&token, &config).map(|()| ExitCode::SUCCESS),
-        Command::CheckConfig => small::check_config(&config).map(|()| ExitCode::SUCCESS),
+        (Command::Demo(demo), Ok(config)) => demo::run(demo, config, &environment),
+        (Command::Watch(args), Ok(_)) => watch(args).map(|()| ExitCode::SUCCESS),
+        (Command::Migrate, Ok(config)) => small::migrate(&config).map(|()| ExitCode::SUCCESS),
+        (Command::Token(token), Ok(config)) => small::token(&token, &config).map(|()| ExitCode::SUCCESS),
+        (Command::CheckConfig, Ok(config)) => small::check_config(&config).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| report(&error))
 }
@@ -96,6 +100,7 @@ fn watch(args: WatchArgs) -> anyhow::Result<()> {
 /// Tells the person at the terminal what went wrong, with its causes.
 fn report(error: &anyhow::Error) -> ExitCode {
     eprintln!("dispatch: {error:#}");
-    let usage = error.chain().any(|cause| cause.is::<ConfigError>() || cause.is::<UsageError>());
+    let usage =
+        error.chain().any(|cause| cause.is::<ConfigError>() || cause.is::<UsageError>() || cause.is::<BadDay>());
     if usage { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
 }

@@ -37,7 +37,8 @@ fn role(text: &str) -> Result<Role, String> {
     Role::parse(text).map_err(|error| error.to_string())
 }
 
-fn city(text: &str) -> Result<CityCode, String> {
+/// Reads the code of a city.
+pub(super) fn city(text: &str) -> Result<CityCode, String> {
     CityCode::parse(text).map_err(|error| error.to_string())
 }
 

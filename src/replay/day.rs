@@ -9,7 +9,10 @@ use std::{
 use chrono::{NaiveTime, Timelike};
 use serde::Deserialize;
 
-use crate::{domain::rider::Vehicle, wire::LatLon};
+use crate::{
+    domain::{position::Position, rider::Vehicle},
+    wire::LatLon,
+};
 
 /// Seconds of a day.
 const DAY_S: i64 = 86_400;
@@ -87,7 +90,7 @@ pub enum BadData {
     /// Not the CSV that was expected.
     #[error(transparent)]
     Csv(#[from] csv::Error),
-    /// A time or a word with no meaning.
+    /// A time, a place or a word with no meaning.
     #[error("row {id}: `{value}` is no {what}")]
     Value {
         /// The row's number.
@@ -131,6 +134,14 @@ fn seconds(id: u64, text: &str) -> Result<i64, BadData> {
     }
 }
 
+/// A place from its degrees.
+fn place(id: u64, lat: f64, lon: f64) -> Result<LatLon, BadData> {
+    match Position::new(lat, lon) {
+        Ok(_) => Ok(LatLon { lat, lon }),
+        Err(_) => Err(BadData::Value { id, value: format!("{lat}, {lon}"), what: "position" }),
+    }
+}
+
 /// Reads a day's orders.
 ///
 /// # Errors
@@ -145,8 +156,8 @@ pub fn read_orders(source: impl Read) -> Result<Day<DayOrder>, BadData> {
         day.clamped += usize::from(ready < placed);
         day.rows.push(DayOrder {
             id,
-            pickup: LatLon { lat: row.pick_up_lat, lon: row.pick_up_lng },
-            drop: LatLon { lat: row.drop_off_lat, lon: row.drop_off_lng },
+            pickup: place(id, row.pick_up_lat, row.pick_up_lng)?,
+            drop: place(id, row.drop_off_lat, row.drop_off_lng)?,
             placed,
             ready: ready.max(placed),
             // A promise after midnight.
@@ -172,7 +183,7 @@ pub fn read_couriers(source: impl Read) -> Result<Day<DayCourier>, BadData> {
         }
         let vehicle = Vehicle::parse(&row.vehicle);
         let vehicle = vehicle.map_err(|_| BadData::Value { id, value: row.vehicle, what: "vehicle" })?;
-        day.rows.push(DayCourier { id, vehicle, at: LatLon { lat: row.on_lat, lon: row.on_lng }, on, off });
+        day.rows.push(DayCourier { id, vehicle, at: place(id, row.on_lat, row.on_lng)?, on, off });
     }
     Ok(day)
 }
@@ -291,6 +302,8 @@ courier_id,vehicle,on_lat,on_lng,on_time,off_time
         assert_eq!(read_couriers(bad.as_bytes()).unwrap_err().to_string(), "row 2: `boat` is no vehicle");
         let bad = ORDERS.replace("13:10:00", "13:70:00");
         assert_eq!(read_orders(bad.as_bytes()).unwrap_err().to_string(), "row 7: `13:70:00` is no time of the day");
+        let bad = COURIERS.replace("7.11,-73.10,00:00:01", "97.11,-73.10,00:00:01");
+        assert_eq!(read_couriers(bad.as_bytes()).unwrap_err().to_string(), "row 1: `97.11, -73.1` is no position");
         assert!(read_orders("a,b\n1,2\n".as_bytes()).is_err());
     }
 }

@@ -8,6 +8,9 @@ use crate::wire::LatLon;
 /// Metres of one degree of latitude.
 const DEGREE_M: f64 = 111_195.0;
 
+/// Room around the data of a replayed day, metres.
+pub const DAY_MARGIN_M: f64 = 2_000.0;
+
 /// Great-circle metres.
 pub fn distance_m(a: LatLon, b: LatLon) -> f64 {
     Haversine.distance(Point::new(a.lon, a.lat), Point::new(b.lon, b.lat))

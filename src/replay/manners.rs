@@ -13,6 +13,18 @@ const LOOK_MS: Range<i64> = 300..1_500;
 /// From the look to the answer, milliseconds.
 const THINK_MS: Range<i64> = 1_500..9_000;
 
+/// How long a connection is lost, milliseconds.
+pub const OUTAGE_MS: Range<i64> = 5_000..90_000;
+
+/// How long a break lasts, milliseconds.
+pub const BREAK_MS: Range<i64> = 180_000..480_000;
+
+/// From a breakdown to the rider's return to duty, milliseconds.
+pub const AFTER_BREAKDOWN_MS: Range<i64> = 600_000..1_200_000;
+
+/// From being taken off duty for silence to the rider's return to it, milliseconds.
+pub const AFTER_AUTO_OFF_MS: Range<i64> = 5_000..20_000;
+
 /// Milliseconds of an hour.
 const HOUR_MS: f64 = 3_600_000.0;
 
@@ -123,6 +135,28 @@ impl Manners {
             seconds(&LOOK_MS),
             seconds(&THINK_MS),
         )
+    }
+}
+
+/// How a connection is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outage {
+    /// The socket closes.
+    Cut,
+    /// The socket stays open, but nothing goes through it any more: the next one takes over.
+    Silent,
+    /// The app restarts and remembers nothing.
+    Restart,
+}
+
+impl Outage {
+    /// Draws one: six of ten are cuts, one is a restart.
+    pub fn draw<R: Rng>(rng: &mut R) -> Self {
+        match rng.random_range(0..10_u8) {
+            0..6 => Self::Cut,
+            6..9 => Self::Silent,
+            _ => Self::Restart,
+        }
     }
 }
 

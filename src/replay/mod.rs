@@ -17,4 +17,5 @@ pub mod scenario;
 pub mod series;
 pub mod spans;
 pub mod table;
+pub mod virtual_city;
 pub mod work;

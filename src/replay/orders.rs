@@ -5,6 +5,9 @@ use rand::{Rng, RngExt};
 use super::manners::Manners;
 use crate::wire::LatLon;
 
+/// Why merchants cancel.
+pub const CANCEL_REASON: &str = "the customer changed their mind";
+
 /// An order that will be placed. Times are milliseconds from the start of the plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlannedOrder {

@@ -35,8 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest real time between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// Why merchants cancel.
-pub const CANCEL_REASON: &str = "the customer changed their mind";
+pub use dispatch_engine::replay::orders::CANCEL_REASON;
 
 /// The merchants of a run.
 #[derive(Debug)]
