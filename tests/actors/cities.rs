@@ -8,7 +8,7 @@ use std::{
 use actix::Actor as _;
 use dispatch_engine::{
     actors::{
-        city::CityCallError,
+        city::{CityCallError, Ending},
         gate::Gate,
         operator_session::{OperatorOutbox, Watched},
         order_journal,
@@ -136,10 +136,10 @@ async fn a_city_that_remembers_what_the_store_does_not_hold_is_rebuilt() {
 #[actix_web::test]
 async fn a_city_that_another_process_took_over_says_so_and_stays_away() {
     let bed = Bed::new(CityStatus::Live, order_journal::Options::default()).await;
-    let device = bed.rider(at(18.521, 73.851)).await;
+    let city = bed.city().unwrap();
     epochs::claim(&bed.db, &bed.code, "another", bed.clock.now()).await.unwrap();
     assert_eq!(bed.place().await, Err(CityCallError::Refused(Refusal::Fenced)));
-    bed.told(&device, |notice| (*notice == Notice::CityMoved).then_some(())).await;
+    assert_eq!(city.ended().await, Ending::Fenced);
     until("fenced", || (bed.slot() == "fenced").then_some(())).await;
     let again = bed.launcher.apply_city(pune(CityStatus::Live)).await;
     assert!(matches!(again, Err(RouterError::Fenced)), "{again:?}");
