@@ -148,6 +148,15 @@ impl CityHandle {
         self.push(CityBody::Journal(results));
     }
 
+    /// Makes the city fail, once it comes to this message.
+    ///
+    /// # Errors
+    /// [`CityCallError::Full`] or [`CityCallError::Gone`].
+    #[cfg(feature = "fault-injection")]
+    pub fn inject(&self, fault: super::Fault) -> Result<(), CityCallError> {
+        self.send(CityBody::Fault(fault))
+    }
+
     /// Ends the city, however full its queue is, and waits until it has ended.
     pub(in crate::actors) async fn stop(&self) {
         let (done, stopped) = oneshot::channel();

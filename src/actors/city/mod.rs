@@ -11,6 +11,8 @@ mod watchers;
 pub use figures::Figures;
 pub use handle::{CityCallError, CityHandle};
 pub use life::{Ending, Life, Lifeline};
+#[cfg(feature = "fault-injection")]
+pub use messages::Fault;
 pub use messages::{BuildCommand, CityBody, CityMessage};
 pub use options::Options;
 pub use shell::CityDeps;

@@ -181,6 +181,8 @@ impl CityActor {
                 self.end(Ending::Stopped, ctx);
                 let _ = done.send(());
             }
+            #[cfg(feature = "fault-injection")]
+            CityBody::Fault(super::Fault::Panic) => panic!("the city {} was told to panic", self.code),
         }
     }
 
