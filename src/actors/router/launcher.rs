@@ -209,8 +209,9 @@ impl Launcher {
         let deps = &self.0.deps;
         let code = record.settings.code.clone();
         let loaded = async {
-            let epoch = epochs::claim(&deps.db, &code, &deps.holder, deps.city.clock.now()).await?;
-            Ok((epoch, recovery::load_city(&deps.db, &code).await?))
+            let now = deps.city.clock.now();
+            let epoch = epochs::claim(&deps.db, &code, &deps.holder, now).await?;
+            Ok((epoch, recovery::load_city(&deps.db, &code, now).await?))
         };
         let (epoch, image) = loaded.await.inspect_err(|error: &StoreError| {
             let why = if error.is_transient() { "starting" } else { "unreadable" };
