@@ -28,7 +28,7 @@ pub struct NewFault {
     request_body = NewFault,
     params(("code" = String, Path, description = "the city's code")),
     responses(
-        (status = 202, description = "handed over"),
+        (status = 202, description = "what was handed over", body = NewFault),
         (status = "default", description = "a problem", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -47,5 +47,5 @@ pub async fn inject_fault(
     };
     deps.router.city(&code)?.inject(fault)?;
     tracing::warn!(city = %code, ?fault, "a fault was injected");
-    Ok(HttpResponse::Accepted().finish())
+    Ok(HttpResponse::Accepted().json(body.0))
 }

@@ -29,7 +29,7 @@ pub struct FakeCity {
     pub clock: Clock,
     pub script: Script,
     /// Ends with it.
-    pub life: Life,
+    pub _life: Life,
 }
 
 impl Actor for FakeCity {

@@ -71,7 +71,7 @@ pub async fn start_with(options: http::Options) -> Rest {
                 let code = city.code.clone();
                 let life = Life::begin();
                 let line = life.line();
-                let actor = FakeCity { code: code.clone(), db, clock, script, life }.start();
+                let actor = FakeCity { code: code.clone(), db, clock, script, _life: life }.start();
                 let handle = CityHandle::new(code.clone(), actor.recipient(), Gate::unmetered(100), line);
                 router.put(code, Slot::Running(handle));
             }
