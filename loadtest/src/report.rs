@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::{
     crosscheck::{Stored, compare},
     device::{Shared, pings::PingTally},
+    faults::Injected,
     ledger::Difference,
     orders::placer::CANCEL_REASON,
     stats::{Counts, Quantiles, Stats, Times, count},
@@ -127,6 +128,7 @@ pub struct Report {
     rest_details: BTreeMap<String, String>,
     connect_errors: Counts,
     byes: Counts,
+    panics: Vec<Injected>,
     crosscheck: CrossCheck,
 }
 
@@ -199,6 +201,7 @@ impl Report {
             rest_details: sums.rest_details.clone(),
             connect_errors: sums.connect_errors.clone(),
             byes: sums.byes.clone(),
+            panics: sums.panics.clone(),
             crosscheck,
         }
     }
@@ -267,6 +270,9 @@ impl Report {
         line("the first of each", details.join("\n"));
         line("failed connections", listed(&self.connect_errors));
         line("byes", listed(&self.byes));
+        for panic in &self.panics {
+            line("panic on purpose", panic.line());
+        }
         let check = &self.crosscheck;
         line(
             "cross-check",

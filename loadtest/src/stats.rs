@@ -11,7 +11,7 @@ use std::{
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::{api::ApiError, device::pings::PingTally};
+use crate::{api::ApiError, device::pings::PingTally, faults::Injected};
 
 /// The longest time a histogram tells apart: a day, in its unit.
 const DAY_S: u64 = 86_400;
@@ -133,6 +133,8 @@ pub struct Sums {
     pub placing: Times,
     /// How far behind its schedule a placement was sent, real microseconds.
     pub placing_lag: Times,
+    /// Panics on purpose, and what came of them.
+    pub panics: Vec<Injected>,
 }
 
 impl Default for Stats {
@@ -158,6 +160,7 @@ impl Default for Stats {
                 answers: BTreeMap::new(),
                 placing: Times::in_millis(),
                 placing_lag: Times::in_millis(),
+                panics: vec![],
             }),
         }
     }
