@@ -103,6 +103,8 @@ impl App {
     /// # Errors
     /// [`AppError`] when a part cannot start.
     pub async fn build(config: &Config, clock: Clock, listener: TcpListener) -> Result<Self, AppError> {
+        #[cfg(feature = "fault-injection")]
+        tracing::warn!("built with `fault-injection`: an administrator can make cities fail; not for production");
         let tokens = Tokens::new(config.jwt_secret()?.expose().as_bytes());
         let sealer = config.sealer()?;
         let metrics = Metrics::new();

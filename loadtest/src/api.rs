@@ -78,7 +78,8 @@ impl ApiError {
     pub fn leaves_doubt(&self) -> bool {
         match self {
             Self::Transport(e) => !e.is_connect(),
-            Self::Refused { status, .. } => matches!(status, 500 | 502 | 504),
+            // A city that fails drops the answers to what it may have stored.
+            Self::Refused { status, code, .. } => matches!(status, 500 | 502 | 504) || code == "city_unavailable",
             Self::Token(_) => false,
         }
     }
@@ -169,6 +170,13 @@ impl Api {
     /// What a city holds in memory now.
     pub async fn snapshot(&self, code: &str) -> Result<CityState, ApiError> {
         Ok(self.send(Role::Admin, self.get(&format!("/v1/cities/{code}/snapshot"))).await?.body)
+    }
+
+    /// Makes a city fail, where the engine is built for that.
+    pub async fn inject(&self, code: &str, kind: &str) -> Result<(), ApiError> {
+        let request = self.post(&format!("/v1/cities/{code}/faults")).json(&serde_json::json!({ "kind": kind }));
+        let _: Answer<serde_json::Value> = self.send(Role::Admin, request).await?;
+        Ok(())
     }
 
     /// Makes a merchant.

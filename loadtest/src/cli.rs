@@ -87,6 +87,9 @@ pub struct Synthetic {
     /// How long to place orders; until SIGINT when absent.
     #[arg(long = "for", value_parser = humantime::parse_duration)]
     pub duration: Option<Duration>,
+    /// Make a city panic this long after the start, as in `blr@90s`; may be given several times.
+    #[arg(long = "panic", value_name = "CODE@DURATION", value_parser = crate::faults::after_start)]
+    pub panics: Vec<crate::faults::Wish>,
     /// The speed that the engine's clock must have, or `auto` for whatever it has.
     #[arg(long, default_value = "auto", value_parser = speed)]
     pub clock_speed: ExpectedSpeed,
@@ -120,6 +123,9 @@ pub struct Replay {
     /// End of the window; `24:00` is the end of the day.
     #[arg(long, value_parser = time_of_day)]
     pub to: u32,
+    /// Make a city panic at a time of the day, as in `blr@12:30`; may be given several times.
+    #[arg(long = "panic", value_name = "CODE@HH:MM", value_parser = crate::faults::time_of_day)]
+    pub panics: Vec<crate::faults::Wish>,
     /// The speed that the engine's clock must have, or `auto` for whatever it has.
     #[arg(long, default_value = "auto", value_parser = speed)]
     pub speed: ExpectedSpeed,

@@ -9,6 +9,7 @@ mod cli;
 mod clock;
 mod crosscheck;
 mod device;
+mod faults;
 mod ledger;
 mod live_line;
 mod orders;

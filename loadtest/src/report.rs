@@ -18,6 +18,7 @@ use serde_json::Value;
 use crate::{
     crosscheck::{Stored, compare},
     device::{Shared, pings::PingTally},
+    faults::Injected,
     ledger::Difference,
     outcomes::called_off,
     stats::{Counts, Quantiles, Stats, Times, count},
@@ -136,6 +137,7 @@ pub struct Report {
     rest_details: BTreeMap<String, String>,
     connect_errors: Counts,
     byes: Counts,
+    panics: Vec<Injected>,
     crosscheck: CrossCheck,
 }
 
@@ -211,6 +213,7 @@ impl Report {
             rest_details: sums.rest_details.clone(),
             connect_errors: sums.connect_errors.clone(),
             byes: sums.byes.clone(),
+            panics: sums.panics.clone(),
             crosscheck,
         }
     }
@@ -336,6 +339,9 @@ impl Report {
         line("the first of each", details.join("\n"));
         line("failed connections", listed(&self.connect_errors));
         line("byes", listed(&self.byes));
+        for panic in &self.panics {
+            line("panic on purpose", panic.line());
+        }
         let check = &self.crosscheck;
         line(
             "cross-check",

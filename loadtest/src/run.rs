@@ -25,6 +25,7 @@ use crate::{
     clock::ServerClock,
     crosscheck::{self, Stored},
     device::{Phase, Shared, link::Endpoint, live},
+    faults::{self, Drills, Wish},
     ledger::Ledger,
     live_line::LiveLine,
     orders::placer::{Merchants, place_all},
@@ -69,6 +70,7 @@ pub async fn run(cli: &Cli) -> anyhow::Result<bool> {
         Mode::Synthetic(args) => setup::plan_synthetic(args, &api).await?,
         Mode::Replay(args) => setup::plan_replay(args, &api).await?,
     };
+    let panics = faults::plan(&cli.mode, &plan.cities, &api).await?;
     let run_id = target.run_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string()[..12].to_owned());
     let shared = Arc::new(Shared {
         clock,
@@ -97,6 +99,7 @@ pub async fn run(cli: &Cli) -> anyhow::Result<bool> {
         line: LiveLine::new(target.quiet, plan.place_for),
         merchants: Arc::new(merchants),
         shared,
+        panics,
     };
     run.carry_out(plan, riders).await
 }
@@ -138,6 +141,7 @@ struct Run {
     line: LiveLine,
     merchants: Arc<Merchants>,
     shared: Arc<Shared>,
+    panics: Vec<Wish>,
 }
 
 impl Run {
@@ -158,6 +162,7 @@ impl Run {
 
         let (t0, placing) = (self.clock.now(), Instant::now());
         phase.send_replace(Phase::Running { t0 });
+        let drills = Drills::start(std::mem::take(&mut self.panics), &self.api, &self.shared, t0);
         let until = plan.place_for.map(|place_for| t0 + place_for);
         let orders = std::mem::replace(&mut plan.orders, Box::new(std::iter::empty()));
         let mut places = tokio::spawn(place_all(Arc::clone(&self.merchants), orders, t0, until, self.stop.told()));
@@ -178,6 +183,7 @@ impl Run {
         let (placed_to, placed_in) = (self.clock.now(), placing.elapsed());
         let drained = self.drain(&plan.cities, placed_to, plan.drain_for).await;
         drop(later);
+        drills.finish(&self.shared).await;
         let drained_to = self.clock.now();
 
         phase.send_replace(Phase::Closing);

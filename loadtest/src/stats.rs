@@ -12,7 +12,7 @@ use dispatch_engine::replay::outcome::RiderOutcome;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::{api::ApiError, device::pings::PingTally};
+use crate::{api::ApiError, device::pings::PingTally, faults::Injected};
 
 /// The longest time a histogram tells apart: a day, in its unit.
 const DAY_S: u64 = 86_400;
@@ -136,6 +136,8 @@ pub struct Sums {
     pub placing: Times,
     /// How far behind its schedule a placement was sent, real microseconds.
     pub placing_lag: Times,
+    /// Panics on purpose, and what came of them.
+    pub panics: Vec<Injected>,
 }
 
 impl Default for Stats {
@@ -162,6 +164,7 @@ impl Default for Stats {
                 answers: BTreeMap::new(),
                 placing: Times::in_millis(),
                 placing_lag: Times::in_millis(),
+                panics: vec![],
             }),
         }
     }

@@ -21,7 +21,7 @@ use super::{
     state::{ClosedOffer, Deferred, EndedOrder, LiveOrder, LiveRider, Pending},
 };
 
-pub use super::restore::{CityImage, StoredRider};
+pub use super::restore::{CityImage, MEMORY, StoredEnd, StoredRider};
 
 /// Commands of one order that may wait for the journal's answer; more are refused with `order_busy`.
 const DEFERRED_PER_ORDER: usize = 8;

@@ -79,8 +79,6 @@ pub enum Notice {
     },
     /// A newer session of the same rider took over; do not reconnect by yourself.
     TakenOver,
-    /// This process no longer serves the city; reconnect to find the one that does. Told by the city's shell.
-    CityMoved,
 }
 
 /// What operators should look at.

@@ -20,4 +20,4 @@ mod state;
 mod tick;
 pub mod view;
 
-pub use city::{City, CityImage, StoredRider};
+pub use city::{City, CityImage, MEMORY, StoredEnd, StoredRider};

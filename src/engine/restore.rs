@@ -1,21 +1,27 @@
-//! A city that starts knows what the store knows: queue, offers in flight, work in hand and duty.
+//! A city that starts knows what the store knows: queue, offers in flight, work in hand and duty, and what has ended so
+//! lately that its device may not have heard of it.
+
+use std::time::Duration;
 
 use crate::domain::{
     self,
     duty::Duty,
-    ids::TransitionId,
+    ids::{OrderId, RiderId, TransitionId},
     order::{OfferState, OrderSpec, OrderStatus},
     rider::RiderProfile,
     time::Timestamp,
 };
 
 use super::{
-    city::City,
+    city::{City, Remembered},
     effect::{Effect, OfferRecord, OrderState, Write},
     matching::Brain,
     snapshot::stops_left,
-    state::{LiveRider, Pending, Then},
+    state::{ClosedOffer, EndedOrder, LiveRider, Pending, Then},
 };
+
+/// How long closed offers and ended orders are remembered for repeated reports.
+pub const MEMORY: Duration = Duration::from_secs(15 * 60);
 
 /// What the store knows of a city when its engine starts.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,6 +32,25 @@ pub struct CityImage {
     pub offers: Vec<OfferRecord>,
     /// Every rider who is on duty or on a break here, or has an order of this city in hand.
     pub riders: Vec<StoredRider>,
+    /// Orders that ended within [`MEMORY`].
+    pub ended: Vec<StoredEnd>,
+    /// Offers that closed within [`MEMORY`], of riders who may ask for them.
+    pub closed: Vec<OfferRecord>,
+}
+
+/// An order that ended, as stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredEnd {
+    /// Which.
+    pub order: OrderId,
+    /// How it ended.
+    pub status: OrderStatus,
+    /// Its last version.
+    pub version: i32,
+    /// Who had it in hand.
+    pub rider: Option<RiderId>,
+    /// When it ended.
+    pub at: Timestamp,
 }
 
 /// A rider as stored.
@@ -61,8 +86,24 @@ impl City {
                 live.state.status = OrderStatus::Queued;
             }
         }
+        city.restore_memory(now, image.ended, image.closed);
         let effects = std::mem::take(&mut city.out);
         (city, effects)
+    }
+
+    /// A device whose answer went down with the last incarnation asks again, and has it.
+    fn restore_memory(&mut self, now: Timestamp, ended: Vec<StoredEnd>, closed: Vec<OfferRecord>) {
+        let mut memory = Vec::with_capacity(ended.len() + closed.len());
+        for StoredEnd { order, status, version, rider, at } in ended {
+            memory.push((at, Remembered::Order(order)));
+            self.ended_orders.insert(order, EndedOrder { status, version, rider });
+        }
+        for record in closed {
+            memory.push((record.closed_at.unwrap_or(now), Remembered::Offer(record.id)));
+            self.closed_offers.insert(record.id, ClosedOffer { record });
+        }
+        memory.sort_by_key(|(at, _)| *at);
+        self.memory.extend(memory);
     }
 
     fn restore_order(&mut self, now: Timestamp, spec: OrderSpec, state: OrderState) {

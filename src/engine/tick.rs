@@ -15,15 +15,13 @@ use super::{
     matching::{Decision, OrderFacts, RiderFacts, RiderLookup, View},
     order_queue::Urgency,
     orders::{EventDraft, data},
+    restore::MEMORY,
     state::{LiveRider, Then},
     view::WaitReason,
 };
 
 /// A gap between two ticks beyond this is a pause of the engine itself, not of its riders.
 const PAUSE: Duration = Duration::from_secs(10);
-
-/// How long closed offers and ended orders are remembered for repeated reports.
-const MEMORY: Duration = Duration::from_secs(15 * 60);
 
 impl City {
     pub(super) fn tick(&mut self, now: Timestamp) {

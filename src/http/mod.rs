@@ -9,6 +9,8 @@ mod cities;
 pub mod connection;
 mod convert;
 mod fallback;
+#[cfg(feature = "fault-injection")]
+mod faults;
 mod health;
 mod merchants;
 mod observe;

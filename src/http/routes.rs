@@ -2,11 +2,20 @@
 
 use utoipa_actix_web::service_config::ServiceConfig;
 
+#[cfg(feature = "fault-injection")]
+use super::faults;
 use super::{cities, health, merchants, openapi, orders, place, riders, sockets};
 
-/// Registers every route.
-#[rustfmt::skip]
+/// Registers every route of this binary.
 pub fn routes(config: &mut ServiceConfig) {
+    production(config);
+    #[cfg(feature = "fault-injection")]
+    drills(config);
+}
+
+/// Registers every route that a production build has.
+#[rustfmt::skip]
+fn production(config: &mut ServiceConfig) {
     config
         //                                    role                    method and path
         .service(health::get_live)            // anybody                 GET  /health/live
@@ -32,17 +41,40 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(sockets::operator_socket);   // operator, admin         GET  /v1/operator/cities/{code}/socket
 }
 
+/// Registers what only tests and drills need.
+#[cfg(feature = "fault-injection")]
+#[rustfmt::skip]
+fn drills(config: &mut ServiceConfig) {
+    config
+        .service(faults::inject_fault);       // admin                   POST /v1/cities/{code}/faults
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
     use actix_web::App;
-    use utoipa_actix_web::AppExt;
+    use utoipa_actix_web::{AppExt, service_config::ServiceConfig};
 
-    /// The comments of the table above are read, so that they stay true.
-    #[test]
-    fn every_route_is_in_the_openapi_document_and_in_the_table() {
-        let (_, document) = App::new().into_utoipa_app().configure(super::routes).split_for_parts();
+    type Routes = BTreeSet<(String, String)>;
+
+    /// The comments of the tables above are read, so that they stay true.
+    fn table_of(function: &str) -> Routes {
+        let source = include_str!("routes.rs");
+        let (_, from) = source.split_once(&format!("\nfn {function}(")).unwrap();
+        let (body, _) = from.split_once("\n}").unwrap();
+        body.lines()
+            .filter(|line| line.trim_start().starts_with(".service("))
+            .map(|line| {
+                let mut words = line.split_whitespace().rev();
+                let path = words.next().unwrap().to_owned();
+                (words.next().unwrap().to_owned(), path)
+            })
+            .collect()
+    }
+
+    fn documented(routes: fn(&mut ServiceConfig)) -> Routes {
+        let (_, document) = App::new().into_utoipa_app().configure(routes).split_for_parts();
         let mut documented = BTreeSet::new();
         let mut operations = BTreeSet::new();
         for (path, item) in &document.paths.paths {
@@ -54,16 +86,22 @@ mod tests {
                 }
             }
         }
-        let table: BTreeSet<(String, String)> = include_str!("routes.rs")
-            .lines()
-            .filter(|line| line.trim_start().starts_with(".service("))
-            .map(|line| {
-                let mut words = line.split_whitespace().rev();
-                let path = words.next().unwrap().to_owned();
-                (words.next().unwrap().to_owned(), path)
-            })
-            .collect();
-        assert_eq!(documented, table);
-        assert!(table.len() >= 19);
+        documented
+    }
+
+    #[test]
+    fn every_route_is_in_the_openapi_document_and_in_the_table() {
+        let production = table_of("production");
+        assert_eq!(documented(super::production), production);
+        assert!(production.len() >= 19);
+        let drills = if cfg!(feature = "fault-injection") { table_of("drills") } else { Routes::new() };
+        assert_eq!(documented(super::routes), &production | &drills);
+    }
+
+    #[test]
+    fn a_production_build_says_nothing_of_faults() {
+        let (_, document) = App::new().into_utoipa_app().configure(super::production).split_for_parts();
+        let document = document.to_json().unwrap();
+        assert!(!["/faults", "NewFault", "fault-injection"].iter().any(|word| document.contains(word)));
     }
 }

@@ -1,5 +1,5 @@
-//! What a city reads when it starts: everything that is open. Read after the epoch was claimed, so no other
-//! incarnation can change it meanwhile.
+//! What a city reads when it starts: everything that is open, and what ended lately. Read after the epoch was claimed,
+//! so no other incarnation can change it meanwhile.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Db, StoreError};
+use super::{Db, StoreError, orders::id_floor};
 use crate::{
     domain::{
         duty::Duty,
@@ -16,25 +16,35 @@ use crate::{
         order::{Custody, OfferState, OrderSpec, OrderStatus, Place},
         position::Position,
         rider::{KycStatus, RiderProfile, RiderStatus, Vehicle},
+        time::Timestamp,
     },
     engine::{
-        CityImage, StoredRider,
+        CityImage, MEMORY, StoredEnd, StoredRider,
         effect::{OfferRecord, OrderState},
     },
 };
 
-/// Reads what a new incarnation of a city starts with: its open orders and offers, the riders who are live in it, and
-/// those who have one of its orders in hand.
+/// Orders placed longer ago than this are not looked at for ends: the bound keeps the search within the recent ids.
+const PLACED_WITHIN: Duration = Duration::from_secs(24 * 3_600);
+
+/// Offers sent longer ago than this are not looked at for their ends; none stays open nearly as long.
+const SENT_WITHIN: Duration = Duration::from_secs(3_600);
+
+/// Reads what a new incarnation of a city starts with at `now`: its open orders and offers, the riders who are live in
+/// it, those who have one of its orders in hand, and what ended within [`MEMORY`].
 ///
 /// # Errors
 /// [`StoreError`]; `Corrupt` when a row holds what the domain does not know.
-pub async fn load_city(db: &Db, city: &CityCode) -> Result<CityImage, StoreError> {
+pub async fn load_city(db: &Db, city: &CityCode, now: Timestamp) -> Result<CityImage, StoreError> {
     let orders = open_orders(db, city).await?;
     let offers = open_offers(db, city).await?;
     let in_hand = orders.iter().flat_map(|(_, state)| state.rider.into_iter().chain(state.custody.custodian()));
     let involved: Vec<Uuid> = in_hand.chain(offers.iter().map(|offer| offer.rider)).map(|rider| rider.0).collect();
     let riders = riders(db, city, &involved).await?;
-    Ok(CityImage { orders, offers, riders })
+    let ended = ended_orders(db, city, now).await?;
+    let known: Vec<Uuid> = riders.iter().map(|rider| rider.profile.id.0).collect();
+    let closed = closed_offers(db, city, &known, now).await?;
+    Ok(CityImage { orders, offers, riders, ended, closed })
 }
 
 struct OrderRow {
@@ -159,8 +169,72 @@ fn custody(name: &str, custodian: Option<Uuid>, handover: Option<(f64, f64)>) ->
     })
 }
 
-async fn open_offers(db: &Db, city: &CityCode) -> Result<Vec<OfferRecord>, StoreError> {
+async fn ended_orders(db: &Db, city: &CityCode, now: Timestamp) -> Result<Vec<StoredEnd>, StoreError> {
     let rows = sqlx::query!(
+        r#"SELECT id, status, version, rider_id, ended_at AS "ended_at!"
+           FROM orders WHERE city = $1 AND id >= $2 AND ended_at >= $3"#,
+        city.as_str(),
+        id_floor(now - PLACED_WITHIN),
+        (now - MEMORY).to_datetime(),
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let status = OrderStatus::parse(&row.status);
+            Ok(StoredEnd {
+                order: OrderId(row.id),
+                status: status.map_err(|error| StoreError::Corrupt(format!("order {}: {error}", row.id)))?,
+                version: row.version,
+                rider: row.rider_id.map(RiderId),
+                at: row.ended_at.into(),
+            })
+        })
+        .collect()
+}
+
+struct OfferRow {
+    id: Uuid,
+    job_id: Uuid,
+    rider_id: Uuid,
+    order_ids: Vec<Uuid>,
+    state: String,
+    round: i32,
+    reason: Option<String>,
+    payout_minor: i64,
+    currency: String,
+    pickup_eta_ms: i64,
+    pickup_distance_m: f64,
+    sent_at: DateTime<Utc>,
+    seen_at: Option<DateTime<Utc>>,
+    expires_at: DateTime<Utc>,
+    closed_at: Option<DateTime<Utc>>,
+}
+
+async fn closed_offers(
+    db: &Db,
+    city: &CityCode,
+    riders: &[Uuid],
+    now: Timestamp,
+) -> Result<Vec<OfferRecord>, StoreError> {
+    let rows = sqlx::query_as!(
+        OfferRow,
+        "SELECT id, job_id, rider_id, order_ids, state, round, reason, payout_minor, currency, pickup_eta_ms,
+                pickup_distance_m, sent_at, seen_at, expires_at, closed_at
+         FROM offers WHERE rider_id = ANY($1) AND sent_at >= $2 AND city = $3 AND closed_at >= $4",
+        riders,
+        (now - SENT_WITHIN).to_datetime(),
+        city.as_str(),
+        (now - MEMORY).to_datetime(),
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(OfferRow::read).collect()
+}
+
+async fn open_offers(db: &Db, city: &CityCode) -> Result<Vec<OfferRecord>, StoreError> {
+    let rows = sqlx::query_as!(
+        OfferRow,
         "SELECT id, job_id, rider_id, order_ids, state, round, reason, payout_minor, currency, pickup_eta_ms,
                 pickup_distance_m, sent_at, seen_at, expires_at, closed_at
          FROM offers WHERE city = $1 AND state IN ('sent', 'seen') ORDER BY id",
@@ -168,29 +242,31 @@ async fn open_offers(db: &Db, city: &CityCode) -> Result<Vec<OfferRecord>, Store
     )
     .fetch_all(db)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            let id = row.id;
-            let corrupt = |error: &dyn std::fmt::Display| StoreError::Corrupt(format!("offer {id}: {error}"));
-            Ok(OfferRecord {
-                id: id.into(),
-                job: row.job_id.into(),
-                rider: row.rider_id.into(),
-                orders: row.order_ids.into_iter().map(OrderId).collect(),
-                state: OfferState::parse(&row.state).map_err(|e| corrupt(&e))?,
-                round: u32::try_from(row.round).map_err(|e| corrupt(&e))?,
-                reason: row.reason,
-                payout_minor: row.payout_minor,
-                currency: Currency::parse(&row.currency).map_err(|e| corrupt(&e))?,
-                pickup_eta: Duration::from_millis(u64::try_from(row.pickup_eta_ms).map_err(|e| corrupt(&e))?),
-                pickup_distance_m: row.pickup_distance_m,
-                sent_at: row.sent_at.into(),
-                seen_at: row.seen_at.map(Into::into),
-                hard_cap_at: row.expires_at.into(),
-                closed_at: row.closed_at.map(Into::into),
-            })
+    rows.into_iter().map(OfferRow::read).collect()
+}
+
+impl OfferRow {
+    fn read(self) -> Result<OfferRecord, StoreError> {
+        let id = self.id;
+        let corrupt = |error: &dyn std::fmt::Display| StoreError::Corrupt(format!("offer {id}: {error}"));
+        Ok(OfferRecord {
+            id: id.into(),
+            job: self.job_id.into(),
+            rider: self.rider_id.into(),
+            orders: self.order_ids.into_iter().map(OrderId).collect(),
+            state: OfferState::parse(&self.state).map_err(|e| corrupt(&e))?,
+            round: u32::try_from(self.round).map_err(|e| corrupt(&e))?,
+            reason: self.reason,
+            payout_minor: self.payout_minor,
+            currency: Currency::parse(&self.currency).map_err(|e| corrupt(&e))?,
+            pickup_eta: Duration::from_millis(u64::try_from(self.pickup_eta_ms).map_err(|e| corrupt(&e))?),
+            pickup_distance_m: self.pickup_distance_m,
+            sent_at: self.sent_at.into(),
+            seen_at: self.seen_at.map(Into::into),
+            hard_cap_at: self.expires_at.into(),
+            closed_at: self.closed_at.map(Into::into),
         })
-        .collect()
+    }
 }
 
 async fn riders(db: &Db, city: &CityCode, involved: &[Uuid]) -> Result<Vec<StoredRider>, StoreError> {

@@ -77,6 +77,12 @@ pub struct Bed {
 impl Bed {
     /// A city of a given status, on a database and a journal of its own.
     pub async fn new(status: CityStatus, journal: order_journal::Options) -> Self {
+        let options = router::Options { threads: 1, restart_min_ms: 1, ..router::Options::default() };
+        Self::with(status, journal, options).await
+    }
+
+    /// The same with a launcher of other settings.
+    pub async fn with(status: CityStatus, journal: order_journal::Options, options: router::Options) -> Self {
         let db = TestDatabase::create().await.db;
         let code = city_row(&db, "pune").await;
         let (clock, metrics, cache) = (Clock::scaled(20.0), Metrics::new(), Cache::in_process());
@@ -88,7 +94,6 @@ impl Bed {
             figures: city::Figures::new(&metrics),
             options: city::Options { publish_ms: 20, turn: 2, ..city::Options::default() },
         };
-        let options = router::Options { threads: 1, restart_min_ms: 1, ..router::Options::default() };
         let deps = LauncherDeps { db: db.clone(), city, options, holder: "test".into() };
         let launcher = Launcher::launch(deps, vec![pune(status)]).await.unwrap();
         Self { db, clock, cache, launcher, code }

@@ -8,11 +8,11 @@ use std::{
 use actix::Actor as _;
 use dispatch_engine::{
     actors::{
-        city::CityCallError,
+        city::{CityCallError, Ending},
         gate::Gate,
         operator_session::{OperatorOutbox, Watched},
         order_journal,
-        router::RouterError,
+        router::{self, RouterError},
     },
     domain::{
         city::CityStatus,
@@ -113,6 +113,35 @@ async fn a_city_that_panics_is_rebuilt_and_one_that_keeps_at_it_stays_down() {
 }
 
 #[actix_web::test]
+async fn a_start_that_was_put_off_does_not_undo_a_quarantine() {
+    let pause = 600;
+    let options = router::Options {
+        threads: 1,
+        max_panics: 1,
+        restart_min_ms: pause,
+        restart_max_ms: pause,
+        ..router::Options::default()
+    };
+    let bed = Bed::with(CityStatus::Live, order_journal::Options::default(), options).await;
+    let fail = async || {
+        assert_eq!(bed.ask(|_| panic!("as the test wants")).await, Err(CityCallError::Gone));
+        until("the city is down", || (bed.slot() != "running").then_some(())).await;
+    };
+    // Somebody starts the city before its pause is over, and it fails again: now two starts are put off.
+    fail().await;
+    tokio::time::sleep(Duration::from_millis(pause / 2)).await;
+    bed.launcher.apply_city(pune(CityStatus::Live)).await.unwrap();
+    fail().await;
+    // The first of them brings the city up, and it fails once too often before the second.
+    until("the city is back", || bed.city().ok()).await;
+    fail().await;
+    assert_eq!(bed.slot(), "quarantined");
+    tokio::time::sleep(Duration::from_millis(pause)).await;
+    assert_eq!(bed.slot(), "quarantined");
+    bed.stop().await;
+}
+
+#[actix_web::test]
 async fn a_city_that_remembers_what_the_store_does_not_hold_is_rebuilt() {
     let bed = Bed::new(CityStatus::Live, order_journal::Options::default()).await;
     let order = bed.place().await.unwrap();
@@ -136,10 +165,10 @@ async fn a_city_that_remembers_what_the_store_does_not_hold_is_rebuilt() {
 #[actix_web::test]
 async fn a_city_that_another_process_took_over_says_so_and_stays_away() {
     let bed = Bed::new(CityStatus::Live, order_journal::Options::default()).await;
-    let device = bed.rider(at(18.521, 73.851)).await;
+    let city = bed.city().unwrap();
     epochs::claim(&bed.db, &bed.code, "another", bed.clock.now()).await.unwrap();
     assert_eq!(bed.place().await, Err(CityCallError::Refused(Refusal::Fenced)));
-    bed.told(&device, |notice| (*notice == Notice::CityMoved).then_some(())).await;
+    assert_eq!(city.ended().await, Ending::Fenced);
     until("fenced", || (bed.slot() == "fenced").then_some(())).await;
     let again = bed.launcher.apply_city(pune(CityStatus::Live)).await;
     assert!(matches!(again, Err(RouterError::Fenced)), "{again:?}");

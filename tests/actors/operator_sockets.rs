@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dispatch_engine::{
-    actors::operator_session::Watched,
+    actors::{city::Ending, operator_session::Watched},
     domain::{
         ids::{OrderId, RiderId},
         order::OrderStatus,
@@ -68,10 +68,12 @@ async fn operators_see_the_city_then_what_changes() {
 
 #[actix_web::test]
 async fn a_city_that_stops_sends_its_operators_away_to_come_back() {
-    let stage = Stage::new().await;
-    let mut socket = connect(&stage).await;
-    assert!(matches!(next(&mut socket).await, OperatorDown::Snapshot(_)));
-    stage.end_city();
-    let OperatorDown::Bye { why, reconnect_after_ms } = next(&mut socket).await else { panic!("no bye") };
-    assert!(why == "city_moved" && reconnect_after_ms.is_some());
+    for (ending, told) in [(None, "city_unavailable"), (Some(Ending::Fenced), "city_moved")] {
+        let stage = Stage::new().await;
+        let mut socket = connect(&stage).await;
+        assert!(matches!(next(&mut socket).await, OperatorDown::Snapshot(_)));
+        stage.end_city(ending);
+        let OperatorDown::Bye { why, reconnect_after_ms } = next(&mut socket).await else { panic!("no bye") };
+        assert!(why == told && reconnect_after_ms.is_some(), "{why}");
+    }
 }

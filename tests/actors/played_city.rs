@@ -11,7 +11,7 @@ use actix::{Actor, ActorContext, Addr, Context, Handler, Message};
 use actix_web::{App, HttpRequest, HttpServer, web};
 use dispatch_engine::{
     actors::{
-        city::{CityBody, CityHandle, CityMessage},
+        city::{CityBody, CityHandle, CityMessage, Ending, Life},
         gate::Gate,
         location_log,
         operator_session::{self, OperatorOutbox, OperatorSocketDeps, Watched},
@@ -34,7 +34,7 @@ use dispatch_engine::{
     metrics::Metrics,
     store::Db,
 };
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 use crate::support::{
@@ -56,12 +56,15 @@ pub struct Seen {
 struct PlayedCity {
     code: CityCode,
     seen: Arc<Mutex<Seen>>,
+    life: Life,
+    /// Answers that were never given: they are dropped with the city.
+    held: Vec<oneshot::Sender<Result<Outcome, Refusal>>>,
 }
 
-/// Ends the city.
+/// Ends the city; without a reason as a panic would.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Stop;
+struct Stop(Option<Ending>);
 
 impl Actor for PlayedCity {
     type Context = Context<Self>;
@@ -70,7 +73,10 @@ impl Actor for PlayedCity {
 impl Handler<Stop> for PlayedCity {
     type Result = ();
 
-    fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
+    fn handle(&mut self, Stop(why): Stop, ctx: &mut Context<Self>) {
+        if let Some(why) = why {
+            self.life.ends(why);
+        }
         ctx.stop();
     }
 }
@@ -97,6 +103,10 @@ impl Handler<CityMessage> for PlayedCity {
             CityBody::Ask { build, answer } => {
                 let command = build(ReplyTo(1));
                 let result = match &command {
+                    Command::OfferSeen { .. } => {
+                        seen.commands.push(command);
+                        return self.held.push(answer);
+                    }
                     Command::SetDuty { duty, .. } => Ok(Outcome::Duty { duty: *duty, next: None }),
                     Command::Progress { report, .. } => Ok(Outcome::Stepped {
                         order: report.order,
@@ -151,8 +161,10 @@ impl Stage {
         let db = TestDatabase::create().await.db;
         let code = city_row(&db, "blr").await;
         let (seen, router, metrics) = (Arc::<Mutex<Seen>>::default(), Router::default(), Metrics::new());
-        let city = PlayedCity { code: code.clone(), seen: seen.clone() }.start();
-        let handle = CityHandle::new(code.clone(), city.clone().recipient(), Gate::unmetered(10_000));
+        let life = Life::begin();
+        let line = life.line();
+        let city = PlayedCity { code: code.clone(), seen: seen.clone(), life, held: vec![] }.start();
+        let handle = CityHandle::new(code.clone(), city.clone().recipient(), Gate::unmetered(10_000), line);
         router.put(code.clone(), Slot::Running(handle.clone()));
         let log_options = location_log::Options { flush_age_ms: 20, ..location_log::Options::default() };
         let log = location_log::start(db.clone(), &metrics, log_options);
@@ -193,8 +205,8 @@ impl Stage {
         until(what, || done(&self.seen()).then_some(())).await;
     }
 
-    /// Ends the city, and not the server.
-    pub fn end_city(&self) {
-        self.city.do_send(Stop);
+    /// Ends the city, and not the server; without a reason as a panic would.
+    pub fn end_city(&self, why: Option<Ending>) {
+        self.city.do_send(Stop(why));
     }
 }

@@ -221,6 +221,45 @@ async fn a_stop_says_goodbye_to_everybody() {
 }
 
 #[actix_web::test]
+async fn devices_hear_at_once_that_their_city_ended() {
+    // No keep-alive comes by in this test, so whoever only listens must be told without one.
+    let stage = Stage::with(Options { ping_every_s: 3_600, ..Options::default() }).await;
+    let rider = stage.rider().await;
+    let mut idle = Device::live(&stage, stage.rider().await).await;
+    let mut asking = Device::live(&stage, rider).await;
+    let point = json!({"seq": 1, "at": Clock::wall().as_millis(), "lat": 12.9, "lon": 77.5});
+    asking.send(json!({"type": "pings", "pings": [point]})).await;
+    for id in ["a", "b"] {
+        asking.send(json!({"type": "offer_seen", "id": id, "offer": Uuid::new_v4()})).await;
+    }
+    stage.until("both requests", |seen| seen.commands.len() == 2).await;
+    stage.end_city(None);
+
+    let (mut answered, mut frame) = (vec![], asking.next().await);
+    while frame["type"] != "bye" {
+        if frame["type"] == "error" {
+            assert_eq!(frame["code"], "city_unavailable");
+            answered.push(frame["re"].as_str().unwrap().to_owned());
+        }
+        frame = asking.next().await;
+    }
+    answered.sort_unstable();
+    assert_eq!(answered, ["a", "b"], "each request has its answer before the goodbye");
+    for bye in [frame, idle.next().await] {
+        assert_eq!((&bye["type"], &bye["why"]), (&json!("bye"), &json!("city_unavailable")));
+        assert!((1_000..=3_000).contains(&bye["reconnect_after_ms"].as_u64().unwrap()));
+    }
+    // What the device had reported is history all the same.
+    let stored = || async {
+        let sql = "SELECT count(*) FROM location_logs WHERE rider_id = $1";
+        sqlx::query_scalar::<_, i64>(sql).bind(rider.0).fetch_one(&stage.db).await.unwrap()
+    };
+    while stored().await != 1 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[actix_web::test]
 async fn a_session_needs_a_hello_a_rider_and_a_city() {
     let stage = Stage::with(Options { hello_within_s: 0, ..Options::default() }).await;
     let mut mute = Device::connect(&stage, stage.rider().await).await;

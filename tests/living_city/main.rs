@@ -5,6 +5,8 @@
 mod support;
 
 mod bad_input;
+mod cities_apart;
+mod fleet;
 mod life;
 mod operators;
 mod restart;

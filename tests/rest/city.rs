@@ -7,7 +7,7 @@ use std::{
 
 use actix::{Actor, Context, Handler};
 use dispatch_engine::{
-    actors::city::{CityBody, CityMessage},
+    actors::city::{CityBody, CityMessage, Life},
     clock::Clock,
     domain::{
         ids::{CityCode, ReplyTo},
@@ -28,6 +28,8 @@ pub struct FakeCity {
     pub db: Db,
     pub clock: Clock,
     pub script: Script,
+    /// Ends with it.
+    pub _life: Life,
 }
 
 impl Actor for FakeCity {

@@ -6,7 +6,7 @@ use actix::Actor;
 use actix_web::{HttpServer, dev::ServerHandle};
 use dispatch_engine::{
     actors::{
-        city::CityHandle,
+        city::{CityHandle, Life},
         gate::Gate,
         location_log,
         operator_session::{self, OperatorSocketDeps},
@@ -69,8 +69,11 @@ pub async fn start_with(options: http::Options) -> Rest {
         Box::pin(async move {
             if router.city(&city.code).is_err() {
                 let code = city.code.clone();
-                let actor = FakeCity { code: code.clone(), db, clock, script }.start();
-                router.put(code.clone(), Slot::Running(CityHandle::new(code, actor.recipient(), Gate::unmetered(100))));
+                let life = Life::begin();
+                let line = life.line();
+                let actor = FakeCity { code: code.clone(), db, clock, script, _life: life }.start();
+                let handle = CityHandle::new(code.clone(), actor.recipient(), Gate::unmetered(100), line);
+                router.put(code, Slot::Running(handle));
             }
             Ok(())
         })

@@ -14,6 +14,7 @@ use dispatch_engine::{
         wallet::settle_order,
     },
     engine::{
+        MEMORY, StoredEnd,
         command::{IdempotencyRecord, PlacementExtras, RejectReason, SealedContact},
         effect::{DutyWrite, OfferRecord, OrderEvent, OrderState, OrderWrite, PlaceWrite, Write},
     },
@@ -321,6 +322,7 @@ async fn a_delivery_moves_money_that_sums_to_zero_once() {
     let order = plain(None);
     let mut done = change(order.spec.id, &order.state, OrderStatus::Delivered, "delivered");
     done.state.custody = Custody::Recipient;
+    done.state.ended_at = Some(NOW);
     done.postings = settle_order(order.spec.id, rider, order.spec.merchant, 4_000, 25_050);
     bed.commit(vec![Write::Place(order.clone())]).await;
     for _ in 0..2 {
@@ -332,8 +334,14 @@ async fn a_delivery_moves_money_that_sums_to_zero_once() {
                UNION ALL SELECT amount, transaction_id FROM platform_ledger) AS both_ledgers";
     assert_eq!(bed.count(sum).await, 0);
     assert_eq!(earned(&bed.db, rider).await, [4_000]);
-    // An order that ended is not loaded again.
-    assert!(recovery::load_city(&bed.db, &bed.city).await.unwrap().orders.is_empty());
+    // An order that ended is not loaded again; its end is remembered for a while.
+    let image = recovery::load_city(&bed.db, &bed.city, NOW).await.unwrap();
+    assert!(image.orders.is_empty());
+    let end = |end: &StoredEnd| (end.order, end.status, end.version, end.at);
+    let ended = (order.spec.id, OrderStatus::Delivered, done.state.version, NOW);
+    assert_eq!(image.ended.iter().map(end).collect::<Vec<_>>(), [ended]);
+    let later = NOW + MEMORY + Duration::from_secs(1);
+    assert!(recovery::load_city(&bed.db, &bed.city, later).await.unwrap().ended.is_empty());
 }
 
 #[tokio::test]
@@ -398,7 +406,20 @@ async fn a_city_loads_what_was_stored() {
     ])
     .await;
 
-    let image = recovery::load_city(&bed.db, &bed.city).await.unwrap();
+    let accepted = OfferRecord {
+        state: OfferState::Accepted,
+        closed_at: Some(NOW),
+        ..offer(on_duty, carried.spec.id, OfferState::Sent)
+    };
+    let elsewhere = OfferRecord { id: Uuid::new_v4().into(), rider: idle, ..accepted.clone() };
+    for offer in [&accepted, &elsewhere] {
+        bed.commit(vec![Write::Offer { transition: transition(), offer: offer.clone() }]).await;
+    }
+
+    let image = recovery::load_city(&bed.db, &bed.city, NOW).await.unwrap();
+    assert_eq!(image.closed, [accepted], "what a rider of the city may ask for again");
+    let later = NOW + MEMORY + Duration::from_secs(1);
+    assert!(recovery::load_city(&bed.db, &bed.city, later).await.unwrap().closed.is_empty());
     let mut expected = vec![(waiting.spec, offered.state), (carried.spec, picked_up.state)];
     expected.sort_by_key(|(spec, _)| spec.id);
     assert_eq!(image.orders, expected);

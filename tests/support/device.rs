@@ -50,6 +50,11 @@ impl Socket {
         self.send(Message::text(text.into())).await;
     }
 
+    /// Sends a text frame as far as the connection takes it.
+    pub async fn try_send_text(&mut self, text: impl Into<String>) {
+        drop(self.stream.send(Message::text(text.into())).await);
+    }
+
     /// The next text; `None` when the server closed the connection.
     async fn next(&mut self) -> Option<String> {
         loop {
@@ -105,6 +110,17 @@ pub struct Device {
 impl Device {
     /// Opens the socket and says hello; returns the welcome as well.
     pub async fn connect(app: &TestApp, rider: Uuid) -> (Self, Welcome) {
+        let mut device = Self::hello(app, rider).await;
+        let welcome = device.wait_for(|down| match down {
+            Down::Welcome(welcome) => Some(welcome.clone()),
+            _ => None,
+        });
+        let welcome = welcome.await;
+        (device, welcome)
+    }
+
+    /// Opens the socket and says hello.
+    pub async fn hello(app: &TestApp, rider: Uuid) -> Self {
         let token = token("rider", &rider.to_string());
         let socket = Socket::open(app.address, "/v1/rider/socket", &token, SUBPROTOCOL_JSON).await.unwrap();
         let mut device = Self { rider, socket, boot: Uuid::new_v4(), seq: 0, requests: 0 };
@@ -117,12 +133,7 @@ impl Device {
             battery: None,
         };
         device.send(&Up::Hello(hello)).await;
-        let welcome = device.wait_for(|down| match down {
-            Down::Welcome(welcome) => Some(welcome.clone()),
-            _ => None,
-        });
-        let welcome = welcome.await;
-        (device, welcome)
+        device
     }
 
     /// A new rider of a city on duty at a position.

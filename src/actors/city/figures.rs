@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec};
 
+use super::Ending;
 use crate::{
     actors::gate::Gate,
     domain::{ids::CityCode, order::OrderStatus},
@@ -19,6 +20,8 @@ use crate::{
 pub struct Figures {
     counts: [IntGaugeVec; 9],
     up: IntGaugeVec,
+    quarantined: IntGaugeVec,
+    restarts: IntCounterVec,
     depth: IntGaugeVec,
     refused: IntCounterVec,
     messages: IntCounterVec,
@@ -74,6 +77,12 @@ impl Figures {
         Self {
             counts: COUNTS.map(|(name, help)| gauge(name, help)),
             up: gauge("dispatch_city_up", "1 while the city is served here"),
+            quarantined: gauge("dispatch_city_quarantined", "1 while the city stays down because it kept failing"),
+            restarts: metrics.counters(
+                "dispatch_city_restarts_total",
+                "Rebuilds of a city that failed, by how it failed (panicked, diverged)",
+                &["city", "reason"],
+            ),
             depth: gauge("dispatch_city_queue_depth", "Messages that wait for the city"),
             refused: counter("dispatch_city_queue_refused_total", "Messages that found the city's queue full"),
             messages: counter("dispatch_city_messages_total", "Messages handled"),
@@ -138,6 +147,16 @@ impl Figures {
         if !up {
             self.show(city, &Counts::default());
         }
+    }
+
+    /// Shows whether the city stays down because it kept failing.
+    pub(in crate::actors) fn quarantined(&self, city: &CityCode, quarantined: bool) {
+        self.quarantined.with_label_values(&[city.as_str()]).set(quarantined.into());
+    }
+
+    /// Counts a rebuild.
+    pub(in crate::actors) fn restarted(&self, city: &CityCode, why: Ending) {
+        self.restarts.with_label_values(&[city.as_str(), why.as_str()]).inc();
     }
 
     pub(super) fn measure(&self, city: &CityCode, measure: Measure) {

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use actix::Recipient;
 use tokio::sync::oneshot;
 
-use super::messages::{CityBody, CityMessage};
+use super::{
+    life::{Ending, Lifeline},
+    messages::{CityBody, CityMessage},
+};
 use crate::domain::ids::TransitionId;
 use crate::{
     actors::{gate::Gate, operator_session::OperatorOutbox, rider_session::RiderOutbox},
@@ -26,6 +29,7 @@ pub struct CityHandle {
     code: CityCode,
     inbox: Recipient<CityMessage>,
     gate: Gate,
+    life: Lifeline,
 }
 
 /// Why a call to a city failed before the city could answer.
@@ -51,8 +55,8 @@ pub enum CityCallError {
 impl CityHandle {
     /// Wraps the inbox of a running city.
     #[must_use]
-    pub fn new(code: CityCode, inbox: Recipient<CityMessage>, gate: Gate) -> Self {
-        Self { code, inbox, gate }
+    pub fn new(code: CityCode, inbox: Recipient<CityMessage>, gate: Gate, life: Lifeline) -> Self {
+        Self { code, inbox, gate, life }
     }
 
     /// Which city.
@@ -65,6 +69,12 @@ impl CityHandle {
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.inbox.connected()
+    }
+
+    /// Waits until this incarnation has ended, and says why. Whoever waits for an answer of it hears that it is gone at
+    /// the same time; messages to it are dropped from then on.
+    pub fn ended(&self) -> impl Future<Output = Ending> + Send + use<> {
+        self.life.clone().ended()
     }
 
     /// Sends a command without waiting.
@@ -136,6 +146,15 @@ impl CityHandle {
     pub fn journal_results(&self, results: Vec<(TransitionId, Result<(), RejectReason>)>) {
         // A city that is gone has no use for them: its next incarnation reads the store.
         self.push(CityBody::Journal(results));
+    }
+
+    /// Makes the city fail, once it comes to this message.
+    ///
+    /// # Errors
+    /// [`CityCallError::Full`] or [`CityCallError::Gone`].
+    #[cfg(feature = "fault-injection")]
+    pub fn inject(&self, fault: super::Fault) -> Result<(), CityCallError> {
+        self.send(CityBody::Fault(fault))
     }
 
     /// Ends the city, however full its queue is, and waits until it has ended.

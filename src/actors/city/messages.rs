@@ -63,4 +63,15 @@ pub enum CityBody {
     Snapshot(oneshot::Sender<CitySnapshot>),
     /// The launcher ends the city; answered when nothing more will be handled.
     Stop(oneshot::Sender<()>),
+    /// A test or a drill makes the city fail.
+    #[cfg(feature = "fault-injection")]
+    Fault(Fault),
+}
+
+/// How a city can be made to fail.
+#[cfg(feature = "fault-injection")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Its handler panics, as a bug would make it.
+    Panic,
 }

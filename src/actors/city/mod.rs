@@ -2,6 +2,7 @@
 
 mod figures;
 mod handle;
+mod life;
 mod messages;
 mod options;
 mod shell;
@@ -9,7 +10,10 @@ mod watchers;
 
 pub use figures::Figures;
 pub use handle::{CityCallError, CityHandle};
+pub use life::{Ending, Life, Lifeline};
+#[cfg(feature = "fault-injection")]
+pub use messages::Fault;
 pub use messages::{BuildCommand, CityBody, CityMessage};
 pub use options::Options;
 pub use shell::CityDeps;
-pub(in crate::actors) use shell::{EndReport, Ended, Ending, Incarnation, start};
+pub(in crate::actors) use shell::{EndReport, Ended, Incarnation, start};

@@ -10,7 +10,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{CityBody, CityHandle, CityMessage, Figures, Options, watchers::Watchers};
+use super::{CityBody, CityHandle, CityMessage, Ending, Figures, Life, Options, watchers::Watchers};
 use crate::{
     actors::{
         mirror::{MirrorHandle, Published},
@@ -56,19 +56,6 @@ pub(in crate::actors) struct Incarnation {
     pub image: CityImage,
 }
 
-/// Why a city ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::actors) enum Ending {
-    /// It was told to.
-    Stopped,
-    /// Another process holds it.
-    Fenced,
-    /// The store holds another version of an order than this incarnation: somebody else wrote.
-    Diverged,
-    /// A handler panicked.
-    Panicked,
-}
-
 /// The last message of an incarnation, to its launcher.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::actors) struct Ended {
@@ -78,25 +65,26 @@ pub(in crate::actors) struct Ended {
 }
 
 /// Reports when it is dropped. A panic in a handler drops the actor without a word (the supervisor of actix does not
-/// notice it), so whoever did not say otherwise has panicked.
+/// notice it), so whoever did not say otherwise has panicked. It goes last of all that an actor holds: whoever waits
+/// for an answer hears that the city is gone before anybody hears of its end.
 pub(in crate::actors) struct EndReport {
     city: CityCode,
     epoch: i64,
-    why: Ending,
+    life: Life,
     /// One message per incarnation: bounded by the number of cities.
     launcher: mpsc::UnboundedSender<Ended>,
 }
 
 impl EndReport {
     pub fn new(city: CityCode, epoch: i64, launcher: mpsc::UnboundedSender<Ended>) -> Self {
-        Self { city, epoch, why: Ending::Panicked, launcher }
+        Self { city, epoch, life: Life::begin(), launcher }
     }
 }
 
 impl Drop for EndReport {
     fn drop(&mut self) {
         // A launcher that is gone starts nothing any more.
-        let _ = self.launcher.send(Ended { city: self.city.clone(), epoch: self.epoch, why: self.why });
+        let _ = self.launcher.send(Ended { city: self.city.clone(), epoch: self.epoch, why: self.life.why() });
     }
 }
 
@@ -109,13 +97,14 @@ pub(in crate::actors) fn start(
 ) -> CityHandle {
     let code = incarnation.settings.code.clone();
     let gate = deps.figures.gate(&code, deps.options.inbox);
-    let its_gate = gate.clone();
+    let life = report.life.line();
+    let (its_gate, its_line) = (gate.clone(), life.clone());
     let address = CityActor::start_in_arbiter(arbiter, move |ctx| {
         let Incarnation { settings, epoch, image } = incarnation;
         let code = settings.code.clone();
         let (engine, effects) = City::restore(settings, rand::random(), deps.clock.now(), image);
         let mut city = CityActor {
-            handle: CityHandle::new(code.clone(), ctx.address().recipient(), its_gate),
+            handle: CityHandle::new(code.clone(), ctx.address().recipient(), its_gate, its_line),
             messages: deps.figures.messages(&code),
             code,
             epoch,
@@ -133,7 +122,7 @@ pub(in crate::actors) fn start(
         city.carry_out(effects);
         city
     });
-    CityHandle::new(code, address.recipient(), gate)
+    CityHandle::new(code, address.recipient(), gate, life)
 }
 
 struct CityActor {
@@ -192,6 +181,8 @@ impl CityActor {
                 self.end(Ending::Stopped, ctx);
                 let _ = done.send(());
             }
+            #[cfg(feature = "fault-injection")]
+            CityBody::Fault(super::Fault::Panic) => panic!("the city {} was told to panic", self.code),
         }
     }
 
@@ -314,15 +305,10 @@ impl CityActor {
     }
 
     fn end(&mut self, why: Ending, ctx: &mut Context<Self>) {
-        if why == Ending::Fenced {
-            for (_, outbox) in self.sessions.values() {
-                outbox.deliver(Notice::CityMoved);
-            }
-        }
         self.sessions.clear();
         // Whoever still waits hears that the city is gone.
         self.replies.clear();
-        self.report.why = why;
+        self.report.life.ends(why);
         ctx.stop();
     }
 }

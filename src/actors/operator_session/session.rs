@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     actors::{
-        city::{CityCallError, CityHandle},
+        city::{CityCallError, CityHandle, Ending},
         gate::Gate,
         socket::jittered_ms,
     },
@@ -24,8 +24,6 @@ type Context = WebsocketContext<OperatorSession>;
 
 /// How long a client may take to answer our close frame.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
-/// How often the session looks whether its city still runs.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 thread_local! {
     /// The last deltas of this worker, encoded: each is written once per worker, however many operators watch. Holding
@@ -108,11 +106,13 @@ impl Actor for OperatorSession {
             Err(_) => self.farewell(operator_bye::CITY_UNAVAILABLE, ctx),
         }
         ctx.run_interval(Duration::from_secs(shared.options.ping_every_s), Self::beat);
-        ctx.run_interval(LOOK_EVERY, |session, ctx| {
-            if !session.city.is_running() {
-                session.farewell(operator_bye::CITY_MOVED, ctx);
-            }
-        });
+        ctx.spawn(self.city.ended().into_actor(self).map(|ending, session, ctx| {
+            let why = match ending {
+                Ending::Fenced => operator_bye::CITY_MOVED,
+                Ending::Stopped | Ending::Diverged | Ending::Panicked => operator_bye::CITY_UNAVAILABLE,
+            };
+            session.farewell(why, ctx);
+        }));
         let mut stopping = shared.stopping.clone();
         // A sender that is gone means the same.
         let stopped = async move { drop(stopping.wait_for(|stopping| *stopping).await) };

@@ -46,6 +46,12 @@ impl Answers {
         Self { max_in_flight, remembered, entries: VecDeque::new(), in_flight: 0 }
     }
 
+    /// Whether a request is in flight.
+    #[must_use]
+    pub const fn are_awaited(&self) -> bool {
+        self.in_flight > 0
+    }
+
     /// Takes a request in.
     pub fn admit(&mut self, id: &str) -> Admission {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id) {

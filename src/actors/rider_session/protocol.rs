@@ -7,7 +7,10 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crate::{
-    actors::{city::CityCallError, location_log::Track},
+    actors::{
+        city::{CityCallError, Ending},
+        location_log::Track,
+    },
     domain::{
         duty::Duty,
         ids::{CityCode, OrderId},
@@ -50,6 +53,8 @@ pub struct Protocol {
     track: Option<Arc<Track>>,
     acked: (u64, u64),
     refused: Vec<RefusedPing>,
+    /// The city has ended: said when no request waits for its answer any more.
+    leaving: Option<Farewell>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +143,7 @@ impl Protocol {
             track: None,
             acked: (0, 0),
             refused: Vec::new(),
+            leaving: None,
         }
     }
 
@@ -273,12 +279,11 @@ impl Protocol {
             Ok(outcome) => convert::outcome(id, request, outcome, self.open_offer.as_ref(), now),
             Err(failed) => convert::failure(id, failed),
         };
-        let end = match &result {
-            Err(CityCallError::Refused(Refusal::Superseded)) => Some(Farewell::for_good(rider_bye::TAKEN_OVER)),
-            Err(CityCallError::Refused(Refusal::Fenced)) => Some(Farewell::for_now(rider_bye::CITY_MOVED)),
-            Err(CityCallError::Gone) => Some(Farewell::for_now(rider_bye::CITY_UNAVAILABLE)),
-            _ => None,
-        };
+        match &result {
+            Err(CityCallError::Refused(Refusal::Fenced)) => self.leave(rider_bye::CITY_MOVED),
+            Err(CityCallError::Gone) => self.leave(rider_bye::CITY_UNAVAILABLE),
+            _ => {}
+        }
         if let Some(at) = self.duty_asked.iter().position(|asked| asked == id) {
             match &result {
                 Ok(Outcome::Duty { duty, .. }) => {
@@ -299,7 +304,30 @@ impl Protocol {
             }
             _ => {}
         }
-        Reply { times: self.answers.answered(id, &frame, convert::is_lasting(&result)), frame, end }
+        let times = self.answers.answered(id, &frame, convert::is_lasting(&result));
+        let end = match &result {
+            Err(CityCallError::Refused(Refusal::Superseded)) => Some(Farewell::for_good(rider_bye::TAKEN_OVER)),
+            _ => self.due_farewell(),
+        };
+        Reply { frame, times, end }
+    }
+
+    /// The city's incarnation has ended, and the next one does not know the session. The device is told at once, unless
+    /// requests wait for their answers: those come first, and the goodbye with the last of them.
+    pub fn city_ended(&mut self, ending: Ending) -> Option<Farewell> {
+        self.leave(match ending {
+            Ending::Fenced => rider_bye::CITY_MOVED,
+            Ending::Stopped | Ending::Diverged | Ending::Panicked => rider_bye::CITY_UNAVAILABLE,
+        });
+        self.due_farewell()
+    }
+
+    fn leave(&mut self, why: &'static str) {
+        self.leaving.get_or_insert(Farewell::for_now(why));
+    }
+
+    fn due_farewell(&self) -> Option<Farewell> {
+        self.leaving.filter(|_| !self.answers.are_awaited())
     }
 
     /// The city has something to say.
@@ -339,7 +367,6 @@ impl Protocol {
                 Down::DutyChanged { re: None, duty: duty.to_string(), next: None, why: reason.to_string() }
             }
             Notice::TakenOver => return Step::End(Farewell::for_good(rider_bye::TAKEN_OVER)),
-            Notice::CityMoved => return Step::End(Farewell::for_now(rider_bye::CITY_MOVED)),
         })
     }
 

@@ -191,6 +191,24 @@ fn a_superseded_or_homeless_session_ends_with_its_answer() {
 }
 
 #[test]
+fn a_city_that_ended_is_told_at_once_or_after_the_last_answer() {
+    let unavailable = Some(Farewell::for_now("city_unavailable"));
+    assert_eq!(live(Duty::On, vec![]).city_ended(Ending::Panicked), unavailable);
+    assert_eq!(live(Duty::On, vec![]).city_ended(Ending::Fenced), Some(Farewell::for_now("city_moved")));
+
+    let mut protocol = live(Duty::On, vec![]);
+    let mut ask = |id: &str| asked(&mut protocol, json!({"type": "duty", "id": id, "state": "off"}));
+    let waiting = [ask("1"), ask("2")];
+    assert_eq!(protocol.city_ended(Ending::Panicked), None);
+    let ends = waiting.map(|(id, request)| {
+        let reply = protocol.answered(NOW, &id, &request, Err(CityCallError::Gone));
+        assert_eq!((reply.times, code(Step::Say(reply.frame)).as_str()), (1, "city_unavailable"));
+        reply.end
+    });
+    assert_eq!(ends, [None, unavailable]);
+}
+
+#[test]
 fn too_many_points_or_requests_at_once_are_refused() {
     let mut protocol = live(Duty::On, vec![]);
     let point = json!({"seq": 1, "at": 0, "lat": 1.0, "lon": 1.0});

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     actors::{
-        city::{CityCallError, CityHandle},
+        city::{CityCallError, CityHandle, Ending},
         gate::Gate,
         socket::{Assembled, Assembler, OVERSIZED, jittered_ms},
     },
@@ -179,6 +179,7 @@ impl RiderSession {
             Arc::new(move || cut_off.store(true, Ordering::Release)),
         );
         self.city = Some(city.clone());
+        ctx.spawn(city.ended().into_actor(self).map(|ending, session, ctx| session.city_ended(ending, ctx)));
         let (boot, device) = (BootId(hello.boot_id), hello.device_id.clone());
         let (deadline, id) = (self.deps.0.options.answer_within(), self.id);
         let joined = async move { city.join(deadline, profile, id, outbox).await };
@@ -212,6 +213,14 @@ impl RiderSession {
         }
         // A device that was here before learns at once which of its points arrived.
         self.ack(ctx);
+    }
+
+    fn city_ended(&mut self, ending: Ending, ctx: &mut Context) {
+        if !self.protocol.is_ended()
+            && let Some(farewell) = self.protocol.city_ended(ending)
+        {
+            self.farewell(farewell, ctx);
+        }
     }
 
     fn ask(&mut self, id: String, request: Request, ctx: &mut Context) {
@@ -285,7 +294,7 @@ impl RiderSession {
         }
     }
 
-    /// Every few seconds: is the device still there, is the city, does the device keep up?
+    /// Every few seconds: is the device still there, does it keep up?
     fn beat(&mut self, ctx: &mut Context) {
         if self.protocol.is_ended() {
             return;
@@ -302,13 +311,11 @@ impl RiderSession {
         self.check(ctx);
     }
 
-    /// Ends a session whose city stopped (its next incarnation does not know the session) or whose reader is too slow.
+    /// Ends a session whose reader is too slow.
     fn check(&mut self, ctx: &mut Context) {
         if self.cut_off.load(Ordering::Acquire) {
             self.deps.0.figures.cut_off.inc();
             self.farewell(Farewell::for_now(rider_bye::SLOW_READER), ctx);
-        } else if self.protocol.is_live() && !self.city.as_ref().is_some_and(CityHandle::is_running) {
-            self.farewell(Farewell::for_now(rider_bye::CITY_MOVED), ctx);
         }
     }
 

@@ -79,7 +79,17 @@ struct Record {
     settings: City,
     running: Option<(i64, CityHandle)>,
     restarts: Restarts,
+    /// Another process holds it.
     fenced: bool,
+    /// It failed too often.
+    quarantined: bool,
+}
+
+impl Record {
+    /// Whether a start that was put off is still wanted: meanwhile the city may run, or somebody has decided otherwise.
+    fn awaits_start(&self) -> bool {
+        self.running.is_none() && !self.fenced && !self.quarantined && self.settings.status != CityStatus::Draft
+    }
 }
 
 impl Launcher {
@@ -141,6 +151,11 @@ impl Launcher {
         if record.fenced {
             return Err(RouterError::Fenced);
         }
+        if record.running.is_none() {
+            // Somebody has looked.
+            record.restarts.forgive();
+            self.quarantine(&mut record, false);
+        }
         if record.settings.status == CityStatus::Draft {
             self.0.router.put(code, Slot::Down("draft"));
             if let Some((_, handle)) = record.running.take() {
@@ -155,7 +170,6 @@ impl Launcher {
                 Err(error) => Err(error.into()),
             };
         }
-        record.restarts.forgive();
         self.0.router.put(code, Slot::Down("starting"));
         self.bring_up(&mut record).await
     }
@@ -195,8 +209,9 @@ impl Launcher {
         let deps = &self.0.deps;
         let code = record.settings.code.clone();
         let loaded = async {
-            let epoch = epochs::claim(&deps.db, &code, &deps.holder, deps.city.clock.now()).await?;
-            Ok((epoch, recovery::load_city(&deps.db, &code).await?))
+            let now = deps.city.clock.now();
+            let epoch = epochs::claim(&deps.db, &code, &deps.holder, now).await?;
+            Ok((epoch, recovery::load_city(&deps.db, &code, now).await?))
         };
         let (epoch, image) = loaded.await.inspect_err(|error: &StoreError| {
             let why = if error.is_transient() { "starting" } else { "unreadable" };
@@ -218,7 +233,7 @@ impl Launcher {
             sleep(backoff(&self.0.deps.options, failed)).await;
             let Some(record) = self.records().get(&code).cloned() else { return };
             let mut record = record.lock().await;
-            if record.running.is_some() || record.fenced || record.settings.status == CityStatus::Draft {
+            if !record.awaits_start() {
                 return;
             }
             match self.bring_up(&mut record).await {
@@ -249,10 +264,12 @@ impl Launcher {
                 match record.restarts.panicked(Clock::wall(), &self.0.deps.options) {
                     Verdict::Quarantine => {
                         tracing::error!(city = %ended.city, epoch = ended.epoch, "a city keeps failing; it stays down");
+                        self.quarantine(&mut record, true);
                         down("quarantined");
                     }
                     Verdict::Restart(pause) => {
                         tracing::error!(city = %ended.city, epoch = ended.epoch, ?pause, "a city failed; it is rebuilt");
+                        self.0.deps.city.figures.restarted(&ended.city, ended.why);
                         down("restarting");
                         drop(record);
                         sleep(pause).await;
@@ -266,7 +283,7 @@ impl Launcher {
     async fn rebuild(self, code: CityCode) {
         let Some(record) = self.records().get(&code).cloned() else { return };
         let mut record = record.lock().await;
-        if record.running.is_some() || record.settings.status == CityStatus::Draft {
+        if !record.awaits_start() {
             return;
         }
         if let Err(RouterError::Store(error)) = self.bring_up(&mut record).await
@@ -277,8 +294,19 @@ impl Launcher {
         }
     }
 
+    fn quarantine(&self, record: &mut Record, quarantined: bool) {
+        record.quarantined = quarantined;
+        self.0.deps.city.figures.quarantined(&record.settings.code, quarantined);
+    }
+
     fn record(&self, city: &City) -> Arc<tokio::sync::Mutex<Record>> {
-        let fresh = || Record { settings: city.clone(), running: None, restarts: Restarts::default(), fenced: false };
+        let fresh = || Record {
+            settings: city.clone(),
+            running: None,
+            restarts: Restarts::default(),
+            fenced: false,
+            quarantined: false,
+        };
         self.records().entry(city.code.clone()).or_insert_with(|| Arc::new(fresh().into())).clone()
     }
 
