@@ -119,6 +119,22 @@ impl Manners {
         Mood { seen_at, answer_at, accept: mood < self.accept }
     }
 
+    /// What goes wrong, in words, for reports.
+    #[must_use]
+    pub fn mishaps(&self) -> String {
+        let percent = |share: f64| format!("{} %", share * 100.0);
+        format!(
+            "per rider and hour {} lost connections and {} breaks; of the orders {} are cancelled and {} have a late \
+             kitchen; of the deliveries {} meet nobody at first and {} break down",
+            self.dropout_per_hour,
+            self.breaks_per_hour,
+            percent(self.cancel),
+            percent(self.late_kitchen),
+            percent(self.fail),
+            percent(self.breakdown),
+        )
+    }
+
     /// The acceptance model in words, for reports.
     #[must_use]
     pub fn acceptance(&self) -> String {

@@ -79,7 +79,7 @@ impl Rider {
                 }
             }
             // Only a newer session of the same rider takes over, and this city is served by one process.
-            Notice::TakenOver | Notice::CityMoved => {}
+            Notice::TakenOver => {}
         }
     }
 

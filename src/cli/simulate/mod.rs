@@ -1,8 +1,9 @@
 //! `dispatch simulate`: a real city's day through the pure engine in virtual time, without sockets, database or
 //! configuration, as fast as the processor allows.
 
+mod report;
+
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -12,19 +13,20 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use self::report::{Lived, SimulationReport};
 use super::{BROKEN, UsageError};
 use crate::{
     domain::{ids::CityCode, policy::DispatchPolicy},
     replay::{
         day::{CityDay, time_of_day},
         manners::{Manners, share},
-        outcome::{End, Outcomes},
-        scenario::{Notes, Scenario, Window},
-        virtual_city::{self, Failure, Machine, NOT_SIMULATED, Settings},
+        oracle::{self, Dispatch},
+        report::Run,
+        scenario::{Scenario, Window},
+        virtual_city::{self, Failure, Settings},
     },
 };
 
@@ -77,6 +79,9 @@ pub struct SimulateArgs {
     /// Where to write the report as JSON
     #[arg(long, value_name = "FILE")]
     report_json: Option<PathBuf>,
+    /// Where to write the report as one page for a browser, with plots over the day
+    #[arg(long, value_name = "FILE")]
+    report_html: Option<PathBuf>,
     /// Where to write what became of every order and rider as JSON
     #[arg(long, value_name = "FILE")]
     outcomes: Option<PathBuf>,
@@ -96,22 +101,6 @@ fn ping_every(text: &str) -> Result<Duration, String> {
     let every = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     let fits = (Duration::from_millis(100)..=Duration::from_secs(3_600)).contains(&every);
     if fits { Ok(every) } else { Err("must lie in 100ms to 1h".to_owned()) }
-}
-
-/// A city that was lived through.
-#[derive(Debug, Serialize)]
-struct Lived {
-    city: CityCode,
-    /// Real seconds of the simulation, reading the files not included.
-    real_s: f64,
-    orders_per_real_s: f64,
-    commands_per_real_s: f64,
-    /// Orders by how they ended.
-    ends: BTreeMap<&'static str, usize>,
-    machine: Machine,
-    data: Notes,
-    #[serde(skip)]
-    outcomes: Outcomes,
 }
 
 /// Simulates every city, each on a thread of its own.
@@ -138,55 +127,21 @@ pub fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
             Err(error) => return Err(error),
         }
     }
-    let memory = peak_memory_kib();
-    if let Some(path) = &args.report_json {
-        write(path, &report(args, &cities, memory))?;
-    }
     if let Some(path) = &args.outcomes {
-        let every = cities.iter().map(|lived| json!({ "city": lived.city, "outcomes": lived.outcomes }));
-        write(path, &every.collect::<Value>())?;
+        let every = cities.iter().map(|lived| json!({ "city": lived.city, "outcomes": lived.runs[0].outcomes() }));
+        write(path, &serde_json::to_vec(&every.collect::<Value>())?)?;
+    }
+    let report = SimulationReport::new(args, cities);
+    if let Some(path) = &args.report_json {
+        write(path, &serde_json::to_vec_pretty(&report)?)?;
+    }
+    if let Some(path) = &args.report_html {
+        write(path, report.page()?.as_bytes())?;
     }
     if !args.quiet {
-        cities.iter().for_each(|lived| println!("{}", machine_lines(lived)));
-        if let Some(kib) = memory {
-            println!("peak memory {:.0} MiB", kib as f64 / 1_024.0);
-        }
-        let unsimulated: Vec<_> = NOT_SIMULATED.iter().map(|(name, _)| *name).collect();
-        println!("not simulated, for want of sockets: {}", unsimulated.join(", "));
-        println!("{}", account(&cities));
+        println!("{}", report.text());
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// What became of the day: the place for figures and pages, which need nothing but the outcomes.
-fn account(cities: &[Lived]) -> String {
-    let line = |lived: &Lived| {
-        let ends: Vec<String> = lived.ends.iter().map(|(end, count)| format!("{count} {end}")).collect();
-        let ends = if ends.is_empty() { "none".to_owned() } else { ends.join(", ") };
-        format!(
-            "{}: {} orders ({ends}), {} riders",
-            lived.city,
-            lived.outcomes.orders.len(),
-            lived.outcomes.riders.len()
-        )
-    };
-    cities.iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
-/// Orders by how they ended.
-fn ends(outcomes: &Outcomes) -> BTreeMap<&'static str, usize> {
-    let mut ends = BTreeMap::new();
-    for order in &outcomes.orders {
-        let end = match order.end {
-            End::Delivered => "delivered",
-            End::Cancelled => "cancelled",
-            End::Returned => "returned",
-            End::Expired => "expired",
-            End::Open => "open",
-        };
-        *ends.entry(end).or_default() += 1;
-    }
-    ends
 }
 
 /// What one thread does.
@@ -250,63 +205,20 @@ fn policy(path: &Path) -> anyhow::Result<DispatchPolicy> {
 
 fn live(Plan { scenario, settings }: Plan) -> anyhow::Result<Lived> {
     let (city, data) = (settings.city.code.clone(), scenario.notes.clone());
+    let Settings { window, manners, detour, .. } = settings.clone();
     let began = Instant::now();
-    let done = virtual_city::run(scenario, settings).with_context(|| format!("city `{city}`"))?;
+    let done = virtual_city::run(scenario.clone(), settings).with_context(|| format!("city `{city}`"))?;
     let real_s = began.elapsed().as_secs_f64();
     let per_s = |count: f64| count / real_s.max(f64::MIN_POSITIVE);
-    Ok(Lived {
-        city,
-        real_s,
-        orders_per_real_s: per_s(done.outcomes.orders.len() as f64),
-        commands_per_real_s: per_s(done.machine.commands as f64),
-        ends: ends(&done.outcomes),
-        machine: done.machine,
-        data,
-        outcomes: done.outcomes,
-    })
+    let (orders_per_real_s, commands_per_real_s) =
+        (per_s(done.outcomes.orders.len() as f64), per_s(done.machine.commands as f64));
+    let oracles = Dispatch::BOTH.map(|dispatch| oracle::solve(&scenario, &window, &manners, detour, dispatch));
+    let runs = std::iter::once(done.outcomes).chain(oracles).map(Run::new).collect();
+    Ok(Lived { city, real_s, orders_per_real_s, commands_per_real_s, machine: done.machine, data, runs })
 }
 
-fn report(args: &SimulateArgs, cities: &[Lived], memory_kib: Option<u64>) -> Value {
-    json!({
-        "seed": args.seed, "from_s": args.from, "to_s": args.to, "fleet": args.fleet, "detour": args.detour,
-        "drain_for_s": args.drain_for.as_secs_f64(), "commit_ms": args.commit_ms,
-        "ping_every_ms": args.ping_every.map(|every| every.as_millis() as u64),
-        "manners": args.manners, "acceptance": args.manners.acceptance(),
-        "not_simulated": NOT_SIMULATED.iter().copied().collect::<BTreeMap<_, _>>(),
-        "peak_memory_kib": memory_kib, "cities": cities,
-    })
-}
-
-fn write(path: &Path, value: &Value) -> anyhow::Result<()> {
-    let text = serde_json::to_vec_pretty(value).context("the report cannot be written down")?;
-    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
-}
-
-fn machine_lines(lived: &Lived) -> String {
-    let Machine { commands, effects, writes, fixes, events, lived_ms, peaks, .. } = &lived.machine;
-    let virtual_s = *lived_ms as f64 / 1_000.0;
-    format!(
-        "{}: {:.2} s for {} of virtual time ({:.0} times as fast as life), {:.0} orders/s, {:.0} commands/s\n  \
-         {commands} commands with {fixes} points, {effects} effects, {writes} writes, {events} events\n  \
-         at most {} orders waiting, {} writes pending, {} riders on duty, {} events to come",
-        lived.city,
-        lived.real_s,
-        humantime::format_duration(Duration::from_secs(virtual_s as u64)),
-        virtual_s / lived.real_s.max(f64::MIN_POSITIVE),
-        lived.orders_per_real_s,
-        lived.commands_per_real_s,
-        peaks.orders_waiting,
-        peaks.writes_pending,
-        peaks.riders_on_duty,
-        peaks.events_to_come,
-    )
-}
-
-/// The most memory that this process has held, where the system tells (Linux).
-fn peak_memory_kib() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse().ok()
+fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]
@@ -356,10 +268,5 @@ mod tests {
         assert_eq!(read(r#"{"candidates": 3}"#).unwrap().candidates, 3);
         assert!(read(r#"{"candidates": 0}"#).unwrap_err().to_string().contains("policy.json: candidates: must lie"));
         assert!(read(r#"{"candidate": 3}"#).unwrap_err().to_string().contains("unknown field"));
-    }
-
-    #[test]
-    fn memory_is_read_where_there_is_proc() {
-        assert_eq!(peak_memory_kib().is_some(), Path::new("/proc/self/status").exists());
     }
 }
