@@ -33,6 +33,9 @@ use crate::{
     },
 };
 
+#[cfg(panic = "abort")]
+compile_error!("a panic in one city must not end the others: build with panic = \"unwind\"");
+
 /// Why the engine did not start, or did not end in order.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
