@@ -110,8 +110,8 @@ impl Quality {
         let minutes =
             |measure: fn(&OrderOutcome) -> Option<i64>| Spread::of(orders.iter().filter_map(measure), MINUTE_MS);
         let over = |limit: i64| {
-            let within = |order: &&OrderOutcome| order.click_to_door_ms().is_some_and(|ms| ms <= limit * 60_000);
-            ratio(wanted - orders.iter().filter(within).count() as f64, wanted)
+            let kept = |order: &&OrderOutcome| order.click_to_door_ms().is_some_and(|ms| ms <= limit * 60_000);
+            ratio(wanted - orders.iter().filter(kept).count() as f64, wanted)
         };
         let on_time = |possible_only: bool| {
             let considered = orders.iter().filter(|order| !(possible_only && order.promise_was_impossible()));

@@ -88,8 +88,8 @@ pub fn sections(runs: &[Run]) -> Vec<Section> {
                 ("the late: 90th percentile, minutes", |q| figure(q.late_minutes.p90, 1)),
             ],
         ),
-        spread("The order's wait at the store, minutes", |q| &q.order_wait_minutes),
-        spread("The rider's wait at the store, minutes", |q| &q.rider_wait_minutes),
+        spread("The order’s wait at the store, minutes", |q| &q.order_wait_minutes),
+        spread("The rider’s wait at the store, minutes", |q| &q.rider_wait_minutes),
         spread("Due to assigned, seconds", |q| &q.due_to_assigned_seconds),
         section(
             "The oldest order without a rider",

@@ -126,7 +126,7 @@ impl Chart {
         let decimals = usize::from(values.get(1).is_some_and(|step| *step < 1.0));
         let mut chart = ChartBuilder::on(area)
             .margin_top(14)
-            .margin_right(34)
+            .margin_right(50)
             .x_label_area_size(84)
             .y_label_area_size(118)
             .build_cartesian_2d(Axis::new(from, to, time_ticks(from, to)), Axis::new(0.0, top, values))?;

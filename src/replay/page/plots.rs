@@ -75,7 +75,7 @@ pub fn of(city: &CityRuns, colours: &Colours) -> Vec<Chart> {
             ..plot(
                 "Riders with an order in hand",
                 "riders",
-                "Where a line touches the grey fleet, no rider is free and orders have to wait.",
+                "Where a line reaches the grey fleet, every rider has an order; above it, orders are finished after the shift.",
                 |s| known(&s.busy),
             )
         },
