@@ -36,8 +36,9 @@ fn ensure(holds: bool, words: impl FnOnce() -> String) -> Result<(), Broken> {
 
 fn orders_stand_in_one_place(city: &City) -> Result<(), Broken> {
     let scheduled: BTreeSet<_> = city.scheduled.iter().map(|(_, order)| *order).collect();
+    let held = city.holders();
     for (id, live) in &city.orders {
-        let holders = city.holders(*id);
+        let holders = held.get(id).map(Vec::as_slice).unwrap_or_default();
         let places = usize::from(city.queue.contains(*id)) + usize::from(scheduled.contains(id)) + holders.len().min(1);
         ensure(places == 1, || format!("{id:?} ({}) stands in {places} places", live.state.status))?;
         ensure(holders.len() <= 1, || format!("{id:?} is in the hands of {holders:?}"))?;

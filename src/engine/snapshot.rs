@@ -1,5 +1,7 @@
 //! What a city shows of itself.
 
+use std::collections::BTreeMap;
+
 use crate::domain::{
     duty::Duty,
     ids::{OfferId, OrderId, RiderId},
@@ -201,8 +203,14 @@ pub(super) fn stops_left(status: OrderStatus, order: OrderId) -> Vec<PlanStop> {
 }
 
 impl City {
-    /// The riders who hold an order, for checks.
-    pub(super) fn holders(&self, order: OrderId) -> Vec<RiderId> {
-        self.riders.iter().filter(|(_, live)| live.orders.contains(&order)).map(|(rider, _)| *rider).collect()
+    /// Who holds what, for checks: more than one rider of an order would be broken.
+    pub(super) fn holders(&self) -> BTreeMap<OrderId, Vec<RiderId>> {
+        let mut holders: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (rider, live) in &self.riders {
+            for order in &live.orders {
+                holders.entry(*order).or_default().push(*rider);
+            }
+        }
+        holders
     }
 }

@@ -57,7 +57,7 @@ pub struct Settings {
     pub ping_every_ms: Option<i64>,
     /// Time that the journal takes to store a write, milliseconds.
     pub commit_ms: i64,
-    /// Checks the engine's invariants after every command; a debug build always does.
+    /// Checks the engine's invariants after every command; a debug build always does after all but points.
     pub check: bool,
 }
 
