@@ -8,6 +8,7 @@ use crate::domain::{
 use super::{
     city::City,
     command::{Outcome, Refusal, RejectReason},
+    defects::Defect,
     effect::Alert,
     state::{Pending, Then},
 };
@@ -62,7 +63,7 @@ impl City {
         let Some(pending) = self.take_pending(transition) else { return };
         let order = pending.change.map(|(order, _)| {
             if let Some(live) = self.orders.get_mut(&order) {
-                live.pending = false;
+                live.pending = self.defects.has(Defect::LosesRefusedWrites);
             }
             self.touch_order(order);
             order

@@ -13,6 +13,7 @@ use crate::domain::{
 use super::{
     city::{City, Remembered},
     command::{Command, Outcome, PlacementExtras, Refusal},
+    defects::Defect,
     effect::{Effect, Measure, Notice, OfferRecord, OrderEvent, OrderState, OrderWrite, PlaceWrite, Write},
     order_queue::Urgency,
     state::{EndedOrder, LiveOrder, Pending, Then},
@@ -170,6 +171,7 @@ impl City {
         let transition = TransitionId(self.ids.next(now));
         let (expected_version, currency) = (live.state.version, live.spec.currency);
         live.pending = true;
+        let tells_early = self.defects.has(Defect::TellsBeforeCommit) && matches!(then, Then::Accepted { .. });
         next.version = expected_version + 1;
         next.updated_at = now;
         let events = number_events(&mut next, now, events);
@@ -177,6 +179,9 @@ impl City {
         let write = OrderWrite { transition, order, expected_version, state: next, events, offer, postings, currency };
         self.out.push(Effect::Persist(Box::new(Write::Order(write))));
         self.touch_order(order);
+        if tells_early {
+            self.committed(now, transition);
+        }
     }
 
     pub(super) fn cancel(&mut self, now: Timestamp, order: OrderId, actor: Actor, reason: String, reply: ReplyTo) {

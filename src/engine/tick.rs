@@ -11,6 +11,7 @@ use crate::domain::{
 
 use super::{
     city::{City, Remembered},
+    defects::Defect,
     effect::{Alert, Notice},
     matching::{Decision, OrderFacts, RiderFacts, RiderLookup, View},
     order_queue::Urgency,
@@ -107,7 +108,8 @@ impl City {
     fn silent(&mut self, now: Timestamp, rider: RiderId) {
         let Some(live) = self.riders.get_mut(&rider) else { return };
         if let Some(order) = live.orders.first().copied() {
-            if self.orders.get(&order).is_some_and(|held| !held.state.status.is_carried()) {
+            let forgets = self.defects.has(Defect::ForgetsTheHolder);
+            if self.orders.get(&order).is_some_and(|held| !held.state.status.is_carried() || forgets) {
                 // Nothing was picked up: somebody else can fetch it. The rider goes off duty at a later tick.
                 return self.take_back(now, rider, order);
             }
