@@ -205,6 +205,7 @@ impl City {
     pub(super) fn is_offerable(&self, now: Timestamp, live: &LiveRider) -> bool {
         let room = usize::try_from(self.settings.policy.max_active_orders).unwrap_or(usize::MAX);
         live.duty == Duty::On
+            && live.stored_duty == Duty::On
             && live.next_duty.is_none()
             && live.session.is_some()
             && live.offer.is_none()

@@ -39,7 +39,7 @@ impl City {
                 self.end_order(now, order);
                 self.alert(Alert::OrderExpired(order));
             }
-            (Then::Duty { rider, duty, reason, reply, .. }, _) => self.duty_stored(rider, duty, reason, reply),
+            (Then::Duty { rider, duty, reason, asked }, _) => self.duty_stored(now, rider, duty, reason, asked),
             (Then::Noted, _) => {}
             // Every transition of an order names its order.
             (
@@ -90,9 +90,11 @@ impl City {
             | Then::Cancelled { reply, .. }
             | Then::ReadyChanged { reply }
             | Then::OfferOver { reply: Some(reply), .. } => self.refuse(reply, refusal(why)),
-            Then::Duty { rider, before, duty, reason, reply } => {
-                let reply = reply.map(|reply| (reply, refusal(why)));
-                self.duty_refused(now, (rider, before, duty, reason), reply);
+            Then::Duty { rider, duty, reason, asked } => {
+                for (_, reply) in &asked {
+                    self.refuse(*reply, refusal(why));
+                }
+                self.duty_refused(now, rider, duty, reason);
             }
             // The next tick tries again.
             Then::Queued

@@ -149,7 +149,7 @@ impl City {
                 self.release_rider(now, rider, order);
                 self.enter_line(order);
                 if self.riders.get(&rider).is_some_and(|live| live.duty == Duty::On && live.orders.is_empty()) {
-                    self.set_duty(now, rider, Duty::Off, DutyReason::Breakdown, None);
+                    self.set_duty(now, rider, Duty::Off, DutyReason::Breakdown, Vec::new());
                 }
             }
             Step::AtPickup | Step::AtDropoff | Step::AttemptFailed => {}

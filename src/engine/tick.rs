@@ -85,7 +85,7 @@ impl City {
     fn sweep_riders(&mut self, now: Timestamp) {
         for (rider, reason) in std::mem::take(&mut self.duty_unsaved) {
             if let Some(duty) = self.riders.get(&rider).map(|live| live.duty) {
-                self.set_duty(now, rider, duty, reason, None);
+                self.set_duty(now, rider, duty, reason, Vec::new());
             }
         }
         let mut stale = Vec::new();
@@ -119,7 +119,7 @@ impl City {
         }
         // An open offer runs out by itself first.
         if live.offer.is_none() {
-            self.set_duty(now, rider, Duty::AutoOff, DutyReason::Silent, None);
+            self.set_duty(now, rider, Duty::AutoOff, DutyReason::Silent, Vec::new());
         }
     }
 
