@@ -212,3 +212,13 @@ fn a_refused_duty_leaves_the_stored_one() {
     town.reject(RejectReason::Busy);
     assert_eq!(town.city.counts(town.now).riders_on_duty, 1);
 }
+
+#[test]
+fn a_handover_said_again_gets_the_same_answer() {
+    let mut town = Town::new();
+    let id = town.assigned(1, 1);
+    town.step(1, id, Step::PickedUp);
+    let [first, again] = [town.step(1, id, Step::Handover), town.step(1, id, Step::Handover)];
+    assert!(matches!(town.answer(first), Some(Ok(Outcome::Stepped { job: None, .. }))));
+    assert_eq!(town.answer(again), town.answer(first));
+}
