@@ -222,3 +222,17 @@ fn a_handover_said_again_gets_the_same_answer() {
     assert!(matches!(town.answer(first), Some(Ok(Outcome::Stepped { job: None, .. }))));
     assert_eq!(town.answer(again), town.answer(first));
 }
+
+#[test]
+fn who_fell_silent_while_the_offer_was_being_written_is_not_shown_it() {
+    let mut town = Town::new();
+    town.on_duty(1, at(12.971, 77.591));
+    let order = town.place(1);
+    town.auto_commit = false;
+    town.wait(secs(1));
+    assert_eq!(town.writes.len(), 1, "the offer is with the journal");
+    town.now = town.now + secs(61);
+    town.commit();
+    assert_eq!(town.offer_to(1), None, "the fix is older than the policy allows");
+    assert_eq!(town.status(order), Some(OrderStatus::Queued));
+}
