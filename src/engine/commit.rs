@@ -29,7 +29,9 @@ impl City {
             (Then::Placed { order, reply }, _) => self.placement_stored(*order, reply),
             (Then::Queued, Some(order)) => self.schedule_stored(order),
             (Then::Offered { offer }, _) => self.offer_stored(now, offer),
-            (Then::Accepted { offer, reply }, Some(order)) => self.accept_stored(now, order, offer, reply),
+            (Then::Accepted { offer, session, reply }, Some(order)) => {
+                self.accept_stored(now, order, offer, session, reply);
+            }
             (Then::OfferOver { record, why, reply }, _) => self.offer_over(now, *record, why, reply),
             (Then::Progressed { rider, step, reply }, Some(order)) => self.step_stored(now, order, rider, step, reply),
             (Then::Cancelled { withdrawn, reply }, Some(order)) => self.cancel_stored(now, order, withdrawn, reply),

@@ -138,7 +138,7 @@ pub(super) enum Then {
     /// The device may see the offer.
     Offered { offer: OfferId },
     /// The rider has the order.
-    Accepted { offer: OfferId, reply: ReplyTo },
+    Accepted { offer: OfferId, session: SessionId, reply: ReplyTo },
     /// The offer is over.
     OfferOver { record: Box<OfferRecord>, why: &'static str, reply: Option<ReplyTo> },
     /// A step was taken.

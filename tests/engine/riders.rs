@@ -236,3 +236,19 @@ fn who_fell_silent_while_the_offer_was_being_written_is_not_shown_it() {
     assert_eq!(town.offer_to(1), None, "the fix is older than the policy allows");
     assert_eq!(town.status(order), Some(OrderStatus::Queued));
 }
+
+#[test]
+fn a_session_that_came_while_an_acceptance_was_being_written_hears_of_the_job() {
+    let mut town = Town::new();
+    let id = town.on_duty(1, at(12.971, 77.591));
+    let order = town.place(1);
+    town.wait(secs(1));
+    let offer = town.offer_to(1).unwrap();
+    town.auto_commit = false;
+    town.respond(1, offer, Answer::Accept);
+    town.ask_now(|reply| Command::Connect { rider: profile(id), session: SessionId(2), reply }).unwrap();
+    town.commit();
+    assert!(town.notices.iter().any(|(_, notice)| {
+        matches!(notice, Notice::OrderChanged { job: Some(_), order: told, why: "assigned", .. } if *told == order)
+    }));
+}
