@@ -166,7 +166,8 @@ impl City {
                     live.state.status == OrderStatus::Queued
                         && !live.pending
                         && live.offer.is_none()
-                        && live.state.ready_at <= horizon
+                        // Goods that a rider handed over are ready, whatever the merchant says of them.
+                        && (live.state.ready_at <= horizon || live.state.custody != Custody::Store)
                 })
                 .map(|live| OrderFacts {
                     id: live.spec.id,

@@ -252,3 +252,16 @@ fn a_session_that_came_while_an_acceptance_was_being_written_hears_of_the_job() 
         matches!(notice, Notice::OrderChanged { job: Some(_), order: told, why: "assigned", .. } if *told == order)
     }));
 }
+
+#[test]
+fn goods_handed_over_before_they_were_said_to_be_ready_find_another_rider_at_once() {
+    let mut town = Town::new();
+    let id = town.assigned(1, 1);
+    let ready_at = town.now + secs(3_000);
+    town.ask_now(|reply| Command::ChangeReady { order: id, ready_at, actor: Actor::ENGINE, reply }).unwrap();
+    town.step(1, id, Step::PickedUp);
+    town.step(1, id, Step::Handover);
+    town.on_duty(2, at(12.981, 77.601));
+    town.wait(secs(2));
+    assert!(town.offer_to(2).is_some());
+}
