@@ -272,8 +272,8 @@ impl City {
             ..EventDraft::new("ready_changed", actor)
         };
         next.ready_at = ready_at;
-        if live.state.status.is_waiting() && live.offer.is_none() {
-            // Nobody is on the way: when a rider must leave is found anew.
+        if live.state.status.is_waiting() {
+            // Nobody is on the way, though one may have been asked: when a rider must leave is found anew.
             next.due_at = None;
         }
         self.write_order(now, order, next, vec![event], None, Then::ReadyChanged { reply });
@@ -281,8 +281,11 @@ impl City {
 
     /// The new ready time is stored.
     pub(super) fn ready_stored(&mut self, order: OrderId, reply: ReplyTo) {
-        let Some(live) = self.orders.get(&order) else { return };
+        let Some(live) = self.orders.get_mut(&order) else { return };
         let (outcome, status, rider) = (receipt(live), live.state.status, live.state.rider);
+        if status.is_waiting() && live.wait != WaitReason::Scheduled {
+            (live.wait, live.exhausted_since) = (WaitReason::NotDue, None);
+        }
         if self.queue.contains(order) {
             self.enter_line(order);
         }
