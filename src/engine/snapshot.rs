@@ -199,10 +199,3 @@ pub(super) fn stops_left(status: OrderStatus, order: OrderId) -> Vec<PlanStop> {
     };
     kinds.iter().map(|kind| PlanStop { kind: *kind, order }).collect()
 }
-
-impl City {
-    /// The riders who hold an order, for checks.
-    pub(super) fn holders(&self, order: OrderId) -> Vec<RiderId> {
-        self.riders.iter().filter(|(_, live)| live.orders.contains(&order)).map(|(rider, _)| *rider).collect()
-    }
-}
