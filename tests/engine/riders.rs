@@ -214,16 +214,6 @@ fn a_refused_duty_leaves_the_stored_one() {
 }
 
 #[test]
-fn a_handover_said_again_gets_the_same_answer() {
-    let mut town = Town::new();
-    let id = town.assigned(1, 1);
-    town.step(1, id, Step::PickedUp);
-    let [first, again] = [town.step(1, id, Step::Handover), town.step(1, id, Step::Handover)];
-    assert!(matches!(town.answer(first), Some(Ok(Outcome::Stepped { job: None, .. }))));
-    assert_eq!(town.answer(again), town.answer(first));
-}
-
-#[test]
 fn who_fell_silent_while_the_offer_was_being_written_is_not_shown_it() {
     let mut town = Town::new();
     town.on_duty(1, at(12.971, 77.591));
@@ -251,6 +241,16 @@ fn a_session_that_came_while_an_acceptance_was_being_written_hears_of_the_job() 
     assert!(town.notices.iter().any(|(_, notice)| {
         matches!(notice, Notice::OrderChanged { job: Some(_), order: told, why: "assigned", .. } if *told == order)
     }));
+}
+
+#[test]
+fn a_handover_said_again_gets_the_same_answer() {
+    let mut town = Town::new();
+    let id = town.assigned(1, 1);
+    town.step(1, id, Step::PickedUp);
+    let [first, again] = [town.step(1, id, Step::Handover), town.step(1, id, Step::Handover)];
+    assert!(matches!(town.answer(first), Some(Ok(Outcome::Stepped { job: None, .. }))));
+    assert_eq!(town.answer(again), town.answer(first));
 }
 
 #[test]
