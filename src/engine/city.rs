@@ -13,6 +13,7 @@ use crate::domain::{
 
 use super::{
     command::{Command, Outcome, Refusal},
+    defects::{Defect, Defects},
     effect::{Alert, Effect, Measure, Notice, OfferRecord},
     id_source::IdSource,
     matching::Brain,
@@ -32,6 +33,7 @@ pub struct City {
     pub(super) settings: domain::city::City,
     pub(super) brain: Brain,
     pub(super) ids: IdSource,
+    pub(super) defects: Defects,
     pub(super) riders: BTreeMap<RiderId, LiveRider>,
     pub(super) orders: BTreeMap<OrderId, LiveOrder>,
     /// Open offers, those on their way to the journal included.
@@ -84,6 +86,7 @@ impl City {
             settings,
             brain,
             ids: IdSource::new(seed),
+            defects: Defects::default(),
             riders: BTreeMap::new(),
             orders: BTreeMap::new(),
             offers: BTreeMap::new(),
@@ -202,10 +205,11 @@ impl City {
     pub(super) fn is_offerable(&self, now: Timestamp, live: &LiveRider) -> bool {
         let room = usize::try_from(self.settings.policy.max_active_orders).unwrap_or(usize::MAX);
         live.duty == Duty::On
+            && live.stored_duty == Duty::On
             && live.next_duty.is_none()
             && live.session.is_some()
             && live.offer.is_none()
-            && live.orders.len() < room
+            && (live.orders.len() < room || self.defects.has(Defect::OffersToTheBusy))
             && live.profile.may_work()
             && self.is_fresh(now, live)
     }

@@ -8,6 +8,7 @@ use crate::domain::{
 use super::{
     city::City,
     command::{Outcome, Refusal, RejectReason},
+    defects::Defect,
     effect::Alert,
     state::{Pending, Then},
 };
@@ -28,7 +29,9 @@ impl City {
             (Then::Placed { order, reply }, _) => self.placement_stored(*order, reply),
             (Then::Queued, Some(order)) => self.schedule_stored(order),
             (Then::Offered { offer }, _) => self.offer_stored(now, offer),
-            (Then::Accepted { offer, reply }, Some(order)) => self.accept_stored(now, order, offer, reply),
+            (Then::Accepted { offer, session, reply }, Some(order)) => {
+                self.accept_stored(now, order, offer, session, reply);
+            }
             (Then::OfferOver { record, why, reply }, _) => self.offer_over(now, *record, why, reply),
             (Then::Progressed { rider, step, reply }, Some(order)) => self.step_stored(now, order, rider, step, reply),
             (Then::Cancelled { withdrawn, reply }, Some(order)) => self.cancel_stored(now, order, withdrawn, reply),
@@ -38,7 +41,7 @@ impl City {
                 self.end_order(now, order);
                 self.alert(Alert::OrderExpired(order));
             }
-            (Then::Duty { rider, duty, reason, reply, .. }, _) => self.duty_stored(rider, duty, reason, reply),
+            (Then::Duty { rider, duty, reason, asked }, _) => self.duty_stored(now, rider, duty, reason, asked),
             (Then::Noted, _) => {}
             // Every transition of an order names its order.
             (
@@ -62,7 +65,7 @@ impl City {
         let Some(pending) = self.take_pending(transition) else { return };
         let order = pending.change.map(|(order, _)| {
             if let Some(live) = self.orders.get_mut(&order) {
-                live.pending = false;
+                live.pending = self.defects.has(Defect::LosesRefusedWrites);
             }
             self.touch_order(order);
             order
@@ -89,9 +92,11 @@ impl City {
             | Then::Cancelled { reply, .. }
             | Then::ReadyChanged { reply }
             | Then::OfferOver { reply: Some(reply), .. } => self.refuse(reply, refusal(why)),
-            Then::Duty { rider, before, duty, reason, reply } => {
-                let reply = reply.map(|reply| (reply, refusal(why)));
-                self.duty_refused(now, (rider, before, duty, reason), reply);
+            Then::Duty { rider, duty, reason, asked } => {
+                for (_, reply) in &asked {
+                    self.refuse(*reply, refusal(why));
+                }
+                self.duty_refused(now, rider, duty, reason);
             }
             // The next tick tries again.
             Then::Queued

@@ -4,6 +4,7 @@
 mod city;
 pub mod command;
 mod commit;
+mod defects;
 pub mod effect;
 mod id_source;
 pub mod invariants;
@@ -21,3 +22,5 @@ mod tick;
 pub mod view;
 
 pub use city::{City, CityImage, MEMORY, StoredEnd, StoredRider};
+#[cfg(feature = "fault-injection")]
+pub use defects::Defect;

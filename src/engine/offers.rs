@@ -71,6 +71,10 @@ impl City {
             // Taken back by `withdraw_if_unwilling`, as soon as this commit is dealt with.
             return;
         }
+        if self.riders.get(&rider).is_some_and(|live| !self.is_fresh(now, live)) {
+            // The journal took its time, and the rider fell silent meanwhile.
+            return self.close_offer(now, offer, OfferState::Withdrawn, None, "stale", None);
+        }
         if let Some(view) = self.offer_view(now, offer) {
             self.notify(rider, Notice::Offer(Box::new(view)));
         }
@@ -159,11 +163,11 @@ impl City {
             Answer::Decline { reason } => {
                 self.close_offer(now, offer, OfferState::Declined, Some(reason), "declined", Some(reply));
             }
-            Answer::Accept => self.accept(now, offer, order, reply),
+            Answer::Accept => self.accept(now, offer, order, session, reply),
         }
     }
 
-    fn accept(&mut self, now: Timestamp, offer: OfferId, order: OrderId, reply: ReplyTo) {
+    fn accept(&mut self, now: Timestamp, offer: OfferId, order: OrderId, session: SessionId, reply: ReplyTo) {
         let ttl = self.settings.policy.offer_ttl();
         let Some(record) = self.offers.get(&offer) else { return };
         if record.answer_due(ttl) <= now {
@@ -183,11 +187,18 @@ impl City {
             data: data([("offer", offer.to_string().into()), ("payout_minor", record.payout_minor.into())]),
             ..EventDraft::new("assigned", Actor::rider(record.rider))
         };
-        self.write_order(now, order, next, vec![event], Some(record), Then::Accepted { offer, reply });
+        self.write_order(now, order, next, vec![event], Some(record), Then::Accepted { offer, session, reply });
     }
 
     /// The acceptance is stored: the job is the rider's.
-    pub(super) fn accept_stored(&mut self, now: Timestamp, order: OrderId, offer: OfferId, reply: ReplyTo) {
+    pub(super) fn accept_stored(
+        &mut self,
+        now: Timestamp,
+        order: OrderId,
+        offer: OfferId,
+        session: SessionId,
+        reply: ReplyTo,
+    ) {
         let Some(record) = self.offers.remove(&offer) else { return };
         let rider = record.rider;
         self.remember_offer(now, OfferRecord { state: OfferState::Accepted, closed_at: Some(now), ..record });
@@ -207,9 +218,13 @@ impl City {
         }
         self.leave_queue(order);
         self.reindex(now, rider);
-        if let Some(job) = self.job_view(order) {
-            self.reply(reply, Ok(Outcome::Accepted(Box::new(job))));
+        let Some(job) = self.job_view(order) else { return };
+        if self.riders.get(&rider).is_some_and(|live| live.session != Some(session)) {
+            // Whoever accepted is gone, and the session that came after it was shown an open offer.
+            let (job, status) = (Some(Box::new(job.clone())), OrderStatus::Assigned);
+            self.notify(rider, Notice::OrderChanged { job, order, status, why: "assigned" });
         }
+        self.reply(reply, Ok(Outcome::Accepted(Box::new(job))));
     }
 
     /// Ends an open offer otherwise than by acceptance. Does nothing while the journal has a write of its order: what

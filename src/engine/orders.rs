@@ -13,6 +13,7 @@ use crate::domain::{
 use super::{
     city::{City, Remembered},
     command::{Command, Outcome, PlacementExtras, Refusal},
+    defects::Defect,
     effect::{Effect, Measure, Notice, OfferRecord, OrderEvent, OrderState, OrderWrite, PlaceWrite, Write},
     order_queue::Urgency,
     state::{EndedOrder, LiveOrder, Pending, Then},
@@ -170,6 +171,7 @@ impl City {
         let transition = TransitionId(self.ids.next(now));
         let (expected_version, currency) = (live.state.version, live.spec.currency);
         live.pending = true;
+        let tells_early = self.defects.has(Defect::TellsBeforeCommit) && matches!(then, Then::Accepted { .. });
         next.version = expected_version + 1;
         next.updated_at = now;
         let events = number_events(&mut next, now, events);
@@ -177,6 +179,9 @@ impl City {
         let write = OrderWrite { transition, order, expected_version, state: next, events, offer, postings, currency };
         self.out.push(Effect::Persist(Box::new(Write::Order(write))));
         self.touch_order(order);
+        if tells_early {
+            self.committed(now, transition);
+        }
     }
 
     pub(super) fn cancel(&mut self, now: Timestamp, order: OrderId, actor: Actor, reason: String, reply: ReplyTo) {
@@ -267,8 +272,8 @@ impl City {
             ..EventDraft::new("ready_changed", actor)
         };
         next.ready_at = ready_at;
-        if live.state.status.is_waiting() && live.offer.is_none() {
-            // Nobody is on the way: when a rider must leave is found anew.
+        if live.state.status.is_waiting() {
+            // Nobody is on the way, though one may have been asked: when a rider must leave is found anew.
             next.due_at = None;
         }
         self.write_order(now, order, next, vec![event], None, Then::ReadyChanged { reply });
@@ -276,8 +281,11 @@ impl City {
 
     /// The new ready time is stored.
     pub(super) fn ready_stored(&mut self, order: OrderId, reply: ReplyTo) {
-        let Some(live) = self.orders.get(&order) else { return };
+        let Some(live) = self.orders.get_mut(&order) else { return };
         let (outcome, status, rider) = (receipt(live), live.state.status, live.state.rider);
+        if status.is_waiting() && live.wait != WaitReason::Scheduled {
+            (live.wait, live.exhausted_since) = (WaitReason::NotDue, None);
+        }
         if self.queue.contains(order) {
             self.enter_line(order);
         }

@@ -34,6 +34,11 @@ impl City {
         let Some(Command::Progress { report, .. }) = self.defer(order, reply, command) else { return };
         let Some(live) = self.orders.get(&order) else { return self.answer_ended(rider, &report, reply) };
         if live.state.rider != Some(rider) {
+            let handed_over = matches!(live.state.custody, Custody::Handover { holder, .. } if holder == rider);
+            if handed_over && report.step == Step::Handover && live.state.rider.is_none() {
+                // Said again: the first answer was lost, and nobody has come yet.
+                return self.answer_step(order, reply);
+            }
             return self.refuse(reply, Refusal::NotYourOrder);
         }
         let to = match next_status(live.state.status, report.step) {
@@ -149,7 +154,7 @@ impl City {
                 self.release_rider(now, rider, order);
                 self.enter_line(order);
                 if self.riders.get(&rider).is_some_and(|live| live.duty == Duty::On && live.orders.is_empty()) {
-                    self.set_duty(now, rider, Duty::Off, DutyReason::Breakdown, None);
+                    self.set_duty(now, rider, Duty::Off, DutyReason::Breakdown, Vec::new());
                 }
             }
             Step::AtPickup | Step::AtDropoff | Step::AttemptFailed => {}

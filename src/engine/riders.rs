@@ -45,7 +45,7 @@ impl City {
     fn sync(&self, now: Timestamp, rider: RiderId) -> Option<RiderSync> {
         let live = self.riders.get(&rider)?;
         Some(RiderSync {
-            duty: live.duty,
+            duty: live.stored_duty,
             next_duty: live.next_duty,
             jobs: live.orders.iter().filter_map(|order| self.job_view(*order)).collect(),
             // An offer that is still on its way to the journal must not be seen yet.
@@ -74,10 +74,11 @@ impl City {
         let gone = self.riders.get(&rider).is_some_and(|live| {
             live.session.is_none()
                 && matches!(live.duty, Duty::Off | Duty::AutoOff)
+                && live.stored_duty == live.duty
                 && live.orders.is_empty()
                 && live.offer.is_none()
         });
-        if gone && !self.duty_unsaved.contains_key(&rider) {
+        if gone {
             self.riders.remove(&rider);
             self.index.remove(rider);
             self.touched.riders.remove(&rider);
@@ -117,7 +118,7 @@ impl City {
         let barred = !live.profile.may_work() && matches!(live.duty, Duty::On | Duty::Break);
         if barred && live.orders.is_empty() {
             self.withdraw_offer_of(now, rider, "not_allowed");
-            self.set_duty(now, rider, Duty::Off, DutyReason::NotAllowed, None);
+            self.set_duty(now, rider, Duty::Off, DutyReason::NotAllowed, Vec::new());
         } else if barred {
             // The goods in hand must arrive first.
             live.next_duty = Some(Duty::Off);
@@ -139,19 +140,34 @@ impl City {
         }
         if duty != Duty::On && (!live.orders.is_empty() || accepting) {
             live.next_duty = Some(duty);
-            let outcome = Outcome::Duty { duty: live.duty, next: live.next_duty };
+            let outcome = Outcome::Duty { duty: live.stored_duty, next: live.next_duty };
             self.reply(reply, Ok(outcome));
             return self.reindex(now, rider);
         }
         live.next_duty = None;
         if live.duty == duty {
-            self.reply(reply, Ok(Outcome::Duty { duty, next: None }));
-            return self.reindex(now, rider);
+            if live.stored_duty == duty {
+                self.reply(reply, Ok(Outcome::Duty { duty, next: None }));
+                return self.reindex(now, rider);
+            }
+            if let Some(asked) = self.duty_on_its_way(rider, duty) {
+                // The same again, and the first one is not stored yet: both hear of the same commit.
+                asked.push((session, reply));
+                return self.reindex(now, rider);
+            }
         }
         if duty != Duty::On {
             self.withdraw_offer_of(now, rider, "off_duty");
         }
-        self.set_duty(now, rider, duty, DutyReason::Rider, Some(reply));
+        self.set_duty(now, rider, duty, DutyReason::Rider, vec![(session, reply)]);
+    }
+
+    /// Who waits for a duty that is with the journal.
+    fn duty_on_its_way(&mut self, rider: RiderId, duty: Duty) -> Option<&mut Vec<(SessionId, ReplyTo)>> {
+        self.pending.values_mut().rev().find_map(|pending| match &mut pending.then {
+            Then::Duty { rider: whose, duty: to, asked, .. } if (*whose, *to) == (rider, duty) => Some(asked),
+            _ => None,
+        })
     }
 
     /// Takes back the open offer of a rider, unless its answer is already with the journal.
@@ -168,57 +184,63 @@ impl City {
         rider: RiderId,
         duty: Duty,
         reason: DutyReason,
-        reply: Option<ReplyTo>,
+        asked: Vec<(SessionId, ReplyTo)>,
     ) {
         let transition = TransitionId(self.ids.next(now));
         let Some(live) = self.riders.get_mut(&rider) else { return };
-        let before = std::mem::replace(&mut live.duty, duty);
+        live.duty = duty;
         live.next_duty = None;
         live.heard_at = now;
         self.duty_unsaved.remove(&rider);
-        self.pending
-            .insert(transition, Pending { change: None, then: Then::Duty { rider, before, duty, reason, reply } });
+        self.pending.insert(transition, Pending { change: None, then: Then::Duty { rider, duty, reason, asked } });
         let city = self.settings.code.clone();
         let write = DutyWrite { transition, rider, city, duty, reason, at: now };
         self.out.push(Effect::Persist(Box::new(Write::Duty(write))));
         self.reindex(now, rider);
     }
 
-    pub(super) fn duty_stored(&mut self, rider: RiderId, duty: Duty, reason: DutyReason, reply: Option<ReplyTo>) {
-        match reply {
-            Some(reply) => {
-                let next = self.riders.get(&rider).and_then(|live| live.next_duty);
-                self.reply(reply, Ok(Outcome::Duty { duty, next }));
-            }
-            None => self.notify(rider, Notice::DutyChanged { duty, reason }),
+    /// The duty is stored: who asked is answered, and a session that did not ask itself hears of it.
+    pub(super) fn duty_stored(
+        &mut self,
+        now: Timestamp,
+        rider: RiderId,
+        duty: Duty,
+        reason: DutyReason,
+        asked: Vec<(SessionId, ReplyTo)>,
+    ) {
+        let (mut next, mut knows) = (None, true);
+        if let Some(live) = self.riders.get_mut(&rider) {
+            live.stored_duty = duty;
+            next = live.next_duty;
+            knows = asked.iter().any(|(asker, _)| Some(*asker) == live.session);
         }
+        for (_, reply) in asked {
+            self.reply(reply, Ok(Outcome::Duty { duty, next }));
+        }
+        if !knows {
+            self.notify(rider, Notice::DutyChanged { duty, reason });
+        }
+        self.reindex(now, rider);
         self.forget_if_gone(rider);
     }
 
     /// The journal could not take a duty: what the rider asked for is undone, what the engine decided is tried again.
-    pub(super) fn duty_refused(
-        &mut self,
-        now: Timestamp,
-        (rider, before, duty, reason): (RiderId, Duty, Duty, DutyReason),
-        reply: Option<(ReplyTo, Refusal)>,
-    ) {
-        let unchanged = self.riders.get(&rider).is_some_and(|live| live.duty == duty);
-        if let Some((reply, refusal)) = reply {
-            if let Some(live) = self.riders.get_mut(&rider).filter(|_| unchanged) {
-                live.duty = before;
-            }
-            self.refuse(reply, refusal);
-        } else if unchanged {
+    pub(super) fn duty_refused(&mut self, now: Timestamp, rider: RiderId, duty: Duty, reason: DutyReason) {
+        let Some(live) = self.riders.get_mut(&rider).filter(|live| live.duty == duty) else { return };
+        if reason == DutyReason::Rider {
+            live.duty = live.stored_duty;
+        } else {
             self.duty_unsaved.insert(rider, reason);
         }
         self.reindex(now, rider);
+        self.forget_if_gone(rider);
     }
 
     /// The rider has finished the work in hand: what was asked for meanwhile takes effect.
     pub(super) fn work_finished(&mut self, now: Timestamp, rider: RiderId) {
         let next = self.riders.get(&rider).filter(|live| live.orders.is_empty()).and_then(|live| live.next_duty);
         if let Some(duty) = next {
-            self.set_duty(now, rider, duty, DutyReason::Finished, None);
+            self.set_duty(now, rider, duty, DutyReason::Finished, Vec::new());
         }
         self.reindex(now, rider);
         self.forget_if_gone(rider);

@@ -23,7 +23,10 @@ pub(super) struct LiveRider {
     pub profile: RiderProfile,
     /// The socket, while one is open.
     pub session: Option<SessionId>,
+    /// The duty decided on; it runs ahead of the store until the journal has answered.
     pub duty: Duty,
+    /// The duty as stored: what the rider may be told.
+    pub stored_duty: Duty,
     /// What the rider asked for and gets once the work in hand is finished.
     pub next_duty: Option<Duty>,
     /// The live dot.
@@ -47,6 +50,7 @@ impl LiveRider {
             profile,
             session: None,
             duty,
+            stored_duty: duty,
             next_duty: None,
             fix: None,
             heard_at: now,
@@ -134,7 +138,7 @@ pub(super) enum Then {
     /// The device may see the offer.
     Offered { offer: OfferId },
     /// The rider has the order.
-    Accepted { offer: OfferId, reply: ReplyTo },
+    Accepted { offer: OfferId, session: SessionId, reply: ReplyTo },
     /// The offer is over.
     OfferOver { record: Box<OfferRecord>, why: &'static str, reply: Option<ReplyTo> },
     /// A step was taken.
@@ -147,8 +151,8 @@ pub(super) enum Then {
     TakenBack { rider: RiderId },
     /// No rider was found.
     Expired,
-    /// The duty is stored.
-    Duty { rider: RiderId, before: Duty, duty: Duty, reason: DutyReason, reply: Option<ReplyTo> },
+    /// The duty is stored. Nobody asked for what the engine decided by itself.
+    Duty { rider: RiderId, duty: Duty, reason: DutyReason, asked: Vec<(SessionId, ReplyTo)> },
     /// Nothing follows.
     Noted,
 }

@@ -11,6 +11,7 @@ use crate::domain::{
 
 use super::{
     city::{City, Remembered},
+    defects::Defect,
     effect::{Alert, Notice},
     matching::{Decision, OrderFacts, RiderFacts, RiderLookup, View},
     order_queue::Urgency,
@@ -82,7 +83,7 @@ impl City {
     fn sweep_riders(&mut self, now: Timestamp) {
         for (rider, reason) in std::mem::take(&mut self.duty_unsaved) {
             if let Some(duty) = self.riders.get(&rider).map(|live| live.duty) {
-                self.set_duty(now, rider, duty, reason, None);
+                self.set_duty(now, rider, duty, reason, Vec::new());
             }
         }
         let mut stale = Vec::new();
@@ -105,7 +106,8 @@ impl City {
     fn silent(&mut self, now: Timestamp, rider: RiderId) {
         let Some(live) = self.riders.get_mut(&rider) else { return };
         if let Some(order) = live.orders.first().copied() {
-            if self.orders.get(&order).is_some_and(|held| !held.state.status.is_carried()) {
+            let forgets = self.defects.has(Defect::ForgetsTheHolder);
+            if self.orders.get(&order).is_some_and(|held| !held.state.status.is_carried() || forgets) {
                 // Nothing was picked up: somebody else can fetch it. The rider goes off duty at a later tick.
                 return self.take_back(now, rider, order);
             }
@@ -115,7 +117,7 @@ impl City {
         }
         // An open offer runs out by itself first.
         if live.offer.is_none() {
-            self.set_duty(now, rider, Duty::AutoOff, DutyReason::Silent, None);
+            self.set_duty(now, rider, Duty::AutoOff, DutyReason::Silent, Vec::new());
         }
     }
 
@@ -162,7 +164,8 @@ impl City {
                     live.state.status == OrderStatus::Queued
                         && !live.pending
                         && live.offer.is_none()
-                        && live.state.ready_at <= horizon
+                        // Goods that a rider handed over are ready, whatever the merchant says of them.
+                        && (live.state.ready_at <= horizon || live.state.custody != Custody::Store)
                 })
                 .map(|live| OrderFacts {
                     id: live.spec.id,

@@ -8,7 +8,7 @@ use dispatch_engine::{
         rider::{KycStatus, Vehicle},
     },
     engine::{
-        command::{Answer, Command, Outcome, Refusal},
+        command::{Answer, Command, Outcome, Refusal, RejectReason},
         effect::Notice,
     },
 };
@@ -155,4 +155,113 @@ fn a_fast_rider_beyond_the_radius_does_not_keep_a_slow_one_from_the_order() {
     town.wait(secs(1));
     assert!(town.offer_to(2).is_some(), "within the first radius");
     assert_eq!(town.offer_to(1), None);
+}
+
+#[test]
+fn nobody_hears_of_a_duty_that_is_not_stored() {
+    let mut town = Town::new();
+    let id = rider(1);
+    town.ask_now(|reply| Command::Connect { rider: profile(id), session: SessionId(1), reply }).unwrap();
+    town.auto_commit = false;
+    let on = |reply| Command::SetDuty { rider: id, session: SessionId(1), duty: Duty::On, reply };
+    let (first, again) = (town.ask(on), town.ask(on));
+    assert_eq!((town.answer(first), town.answer(again)), (None, None), "the repeat waits for the same commit");
+    assert_eq!(town.writes.len(), 1);
+    // A new session is told what is stored, and what comes after it once it is stored.
+    let Ok(Outcome::Connected(sync)) =
+        town.ask_now(|reply| Command::Connect { rider: profile(id), session: SessionId(2), reply })
+    else {
+        panic!("not connected");
+    };
+    assert_eq!(sync.duty, Duty::Off);
+    town.apply(Command::Fixes(vec![dispatch_engine::engine::command::Fix {
+        rider: id,
+        session: SessionId(2),
+        position: at(12.971, 77.591),
+        recorded_at: town.now,
+    }]));
+    town.place(1);
+    town.wait(secs(3));
+    let placed = town.writes.pop().expect("the placement");
+    town.commit();
+    let told = Some(&Ok(Outcome::Duty { duty: Duty::On, next: None }));
+    assert_eq!((town.answer(first), town.answer(again)), (told, told));
+    assert!(matches!(town.notices.last(), Some((_, Notice::DutyChanged { duty: Duty::On, .. }))));
+    town.apply(Command::Committed { transition: placed.transition() });
+    town.auto_commit = true;
+    town.wait(secs(1));
+    assert!(town.offer_to(1).is_some());
+}
+
+#[test]
+fn a_refused_duty_leaves_the_stored_one() {
+    let mut town = Town::new();
+    let id = town.on_duty(1, at(12.971, 77.591));
+    town.auto_commit = false;
+    let ask = |town: &mut Town, duty| {
+        town.ask(|reply| Command::SetDuty { rider: id, session: SessionId(1), duty, reply });
+    };
+    ask(&mut town, Duty::Break);
+    ask(&mut town, Duty::Off);
+    town.reject(RejectReason::Busy);
+    town.reject(RejectReason::Busy);
+    assert_eq!(town.city.counts(town.now).riders_on_duty, 1, "neither was stored");
+    // Who goes away while the end of the shift is with the journal is not forgotten before it is stored.
+    ask(&mut town, Duty::Off);
+    town.apply(Command::Disconnect { rider: id, session: SessionId(1) });
+    town.reject(RejectReason::Busy);
+    assert_eq!(town.city.counts(town.now).riders_on_duty, 1);
+}
+
+#[test]
+fn who_fell_silent_while_the_offer_was_being_written_is_not_shown_it() {
+    let mut town = Town::new();
+    town.on_duty(1, at(12.971, 77.591));
+    let order = town.place(1);
+    town.auto_commit = false;
+    town.wait(secs(1));
+    assert_eq!(town.writes.len(), 1, "the offer is with the journal");
+    town.now = town.now + secs(61);
+    town.commit();
+    assert_eq!(town.offer_to(1), None, "the fix is older than the policy allows");
+    assert_eq!(town.status(order), Some(OrderStatus::Queued));
+}
+
+#[test]
+fn a_session_that_came_while_an_acceptance_was_being_written_hears_of_the_job() {
+    let mut town = Town::new();
+    let id = town.on_duty(1, at(12.971, 77.591));
+    let order = town.place(1);
+    town.wait(secs(1));
+    let offer = town.offer_to(1).unwrap();
+    town.auto_commit = false;
+    town.respond(1, offer, Answer::Accept);
+    town.ask_now(|reply| Command::Connect { rider: profile(id), session: SessionId(2), reply }).unwrap();
+    town.commit();
+    assert!(town.notices.iter().any(|(_, notice)| {
+        matches!(notice, Notice::OrderChanged { job: Some(_), order: told, why: "assigned", .. } if *told == order)
+    }));
+}
+
+#[test]
+fn a_handover_said_again_gets_the_same_answer() {
+    let mut town = Town::new();
+    let id = town.assigned(1, 1);
+    town.step(1, id, Step::PickedUp);
+    let [first, again] = [town.step(1, id, Step::Handover), town.step(1, id, Step::Handover)];
+    assert!(matches!(town.answer(first), Some(Ok(Outcome::Stepped { job: None, .. }))));
+    assert_eq!(town.answer(again), town.answer(first));
+}
+
+#[test]
+fn goods_handed_over_before_they_were_said_to_be_ready_find_another_rider_at_once() {
+    let mut town = Town::new();
+    let id = town.assigned(1, 1);
+    let ready_at = town.now + secs(3_000);
+    town.ask_now(|reply| Command::ChangeReady { order: id, ready_at, actor: Actor::ENGINE, reply }).unwrap();
+    town.step(1, id, Step::PickedUp);
+    town.step(1, id, Step::Handover);
+    town.on_duty(2, at(12.981, 77.601));
+    town.wait(secs(2));
+    assert!(town.offer_to(2).is_some());
 }

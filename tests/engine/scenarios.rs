@@ -383,3 +383,20 @@ fn a_proven_delivery_wins_over_a_cancellation_that_crossed_it() {
         town.ask(|reply| Command::Progress { rider: rider(1), session: SessionId(1), report: Box::new(report), reply });
     assert!(matches!(town.answer(proven), Some(Ok(Outcome::Stepped { status: OrderStatus::Delivered, .. }))));
 }
+
+#[test]
+fn goods_that_become_ready_later_while_a_rider_is_asked_are_not_due_any_more() {
+    let mut town = Town::new();
+    let id = town.place(1);
+    town.wait(secs(1));
+    assert_eq!(wait_reason(&town, id), Some(WaitReason::NoRiderInReach));
+    town.on_duty(1, at(12.971, 77.591));
+    town.wait(secs(1));
+    let offer = town.offer_to(1).unwrap();
+    let ready_at = town.now + secs(3_000);
+    town.ask_now(|reply| Command::ChangeReady { order: id, ready_at, actor: Actor::ENGINE, reply }).unwrap();
+    town.respond(1, offer, Answer::Decline { reason: "too long".into() });
+    town.wait(secs(1));
+    let view = town.city.snapshot(town.now).orders.remove(0);
+    assert_eq!((view.waiting_for, view.due_at), (Some(WaitReason::NotDue), None));
+}

@@ -1,0 +1,44 @@
+//! Known defects that a test can switch on in a city: the simulation has to catch each of them, or it proves nothing.
+//!
+//! They are modelled on bugs that dispatch systems really had. A build without the feature `fault-injection` cannot
+//! switch one on, and asks no question on the hot path.
+
+/// One thing that a city does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defect {
+    /// An acceptance is answered when it is asked, not when it is stored.
+    TellsBeforeCommit,
+    /// A rider with an order in hand is offered another one.
+    OffersToTheBusy,
+    /// A write that the journal refuses leaves its order waiting for the answer for ever.
+    LosesRefusedWrites,
+    /// Silence takes an order back although its rider holds the goods.
+    ForgetsTheHolder,
+}
+
+/// The defect of one city, when it has one.
+#[derive(Debug, Default)]
+pub(super) struct Defects {
+    #[cfg(feature = "fault-injection")]
+    on: Option<Defect>,
+}
+
+impl Defects {
+    #[cfg(feature = "fault-injection")]
+    pub fn has(&self, defect: Defect) -> bool {
+        self.on == Some(defect)
+    }
+
+    #[cfg(not(feature = "fault-injection"))]
+    pub const fn has(&self, _: Defect) -> bool {
+        false
+    }
+}
+
+#[cfg(feature = "fault-injection")]
+impl super::City {
+    /// Gives this city a defect, from now until it ends.
+    pub fn break_with(&mut self, defect: Defect) {
+        self.defects.on = Some(defect);
+    }
+}

@@ -1,0 +1,84 @@
+//! What is written down of a life: counts of what happened, the last steps for a report, and a digest of it all.
+
+use std::hash::Hash;
+
+use dispatch_engine::{
+    domain::{
+        duty::DutyReason,
+        order::{OfferState, OrderStatus},
+    },
+    engine::effect::Write,
+};
+
+use super::world::World;
+
+/// Lines that are kept: some for each step that a report shows.
+const KEPT: usize = 240;
+
+impl World {
+    pub fn count(&mut self, what: &'static str) {
+        *self.tally.entry(what).or_default() += 1;
+    }
+
+    /// Counts what the store shows of the day.
+    pub fn tally_stored(&mut self, write: &Write) {
+        if let Write::Order(order) = write {
+            if let Some(offer) = &order.offer {
+                self.count(match offer.state {
+                    OfferState::Sent | OfferState::Seen => "offered",
+                    OfferState::Accepted => "accepted",
+                    OfferState::Declined => "declined",
+                    OfferState::Expired => "offer expired",
+                    OfferState::Withdrawn => "offer withdrawn",
+                });
+            }
+            let event = order.events.first().map(|event| event.kind);
+            match (event, order.state.status) {
+                (Some("handover"), _) => self.count("handover"),
+                (Some("unassigned"), _) => self.count("taken back"),
+                (Some("attempt_failed"), _) => self.count("attempt failed"),
+                (_, OrderStatus::Delivered) => self.count("delivered"),
+                (_, OrderStatus::Returned) => self.count("returned"),
+                (_, OrderStatus::Cancelled) => self.count("cancelled"),
+                (_, OrderStatus::Expired) => self.count("order expired"),
+                _ => {}
+            }
+        }
+        if let Write::Duty(duty) = write {
+            self.count(match duty.reason {
+                DutyReason::Silent => "auto off",
+                DutyReason::NotAllowed => "barred",
+                DutyReason::Breakdown => "breakdown",
+                DutyReason::Finished => "off after work",
+                DutyReason::Rider => "duty changed",
+            });
+        }
+    }
+
+    /// Writes a line down when the report will show it.
+    pub fn trace(&mut self, line: impl FnOnce() -> String) {
+        if self.steps >= self.plan.trace_from {
+            let line = line();
+            self.note(&line);
+        }
+    }
+
+    pub fn note(&mut self, line: &str) {
+        line.hash(&mut self.digest);
+        self.now.hash(&mut self.digest);
+        let line: String = readable(line).chars().take(600).collect();
+        self.log.push_back(format!("{} {line}", self.now));
+        if self.log.len() > KEPT {
+            self.log.pop_front();
+        }
+    }
+}
+
+/// Without what every line of a report would repeat: the zeros of invented ids, and particulars nobody decides by.
+fn readable(line: &str) -> String {
+    let mut line = line.replace("00000000-0000-0000-0000-00000000", "");
+    for noise in ["metadata: {}, ", "hint: None, ", "store: None, ", "external_ref: None, ", "currency: INR, "] {
+        line = line.replace(noise, "");
+    }
+    line
+}

@@ -1,0 +1,108 @@
+//! The same request under the same intent gets the same kind of answer, however often it is asked.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use dispatch_engine::{
+    domain::{
+        ids::{OrderId, RiderId},
+        order::OfferState,
+        time::Timestamp,
+    },
+    engine::command::{Outcome, Refusal},
+};
+
+use super::{Checked, ensure};
+
+/// How long a city is bound to remember what has ended.
+const MEMORY: Duration = Duration::from_secs(15 * 60);
+
+/// Answers kept per device: repeats are younger than that.
+const KEPT: usize = 24;
+
+/// What kind of answer it was.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    /// "Try again": says nothing about the request.
+    Later,
+    Accepted,
+    Declined,
+    Closed(OfferState),
+    Stepped(OrderId, i32),
+    Other,
+}
+
+impl Kind {
+    fn of(result: &Result<Outcome, Refusal>) -> Self {
+        match result {
+            Ok(Outcome::Accepted(_)) => Self::Accepted,
+            Ok(Outcome::Declined) => Self::Declined,
+            Ok(Outcome::Stepped { order, version, .. }) => Self::Stepped(*order, *version),
+            Err(Refusal::OfferClosed(state)) => Self::Closed(*state),
+            Err(
+                Refusal::Superseded
+                | Refusal::OrderBusy
+                | Refusal::StorageBusy
+                | Refusal::Conflict
+                | Refusal::Fenced
+                | Refusal::CityFull(_)
+                | Refusal::Invalid(_),
+            ) => Self::Later,
+            _ => Self::Other,
+        }
+    }
+}
+
+struct First {
+    kind: Kind,
+    incarnation: u64,
+    at: Timestamp,
+}
+
+/// The first answers to the last intents of each device.
+#[derive(Default)]
+pub struct Repeats {
+    first: BTreeMap<RiderId, BTreeMap<u64, First>>,
+    incarnation: u64,
+}
+
+impl Repeats {
+    pub fn new_incarnation(&mut self) {
+        self.incarnation += 1;
+    }
+
+    /// Judges an answer; `known` is the version of an order as the city knows it. Says whether it was a repeat.
+    pub fn judge(
+        &mut self,
+        now: Timestamp,
+        (rider, intent): (RiderId, u64),
+        result: &Result<Outcome, Refusal>,
+        known: impl Fn(OrderId) -> Option<i32>,
+    ) -> Result<bool, String> {
+        let kind = Kind::of(result);
+        if kind == Kind::Later {
+            return Ok(false);
+        }
+        let answers = self.first.entry(rider).or_default();
+        let Some(first) = answers.get(&intent) else {
+            answers.insert(intent, First { kind, incarnation: self.incarnation, at: now });
+            if answers.len() > KEPT {
+                answers.pop_first();
+            }
+            return Ok(false);
+        };
+        // An offer's end, and an order's, are remembered for a while, and not across a restart.
+        let remembered = first.incarnation == self.incarnation && now.since(first.at) < MEMORY;
+        let same = match (first.kind, kind) {
+            (Kind::Accepted, Kind::Accepted | Kind::Closed(OfferState::Accepted)) => true,
+            (Kind::Accepted | Kind::Declined | Kind::Closed(_), Kind::Other) => !remembered,
+            (Kind::Accepted | Kind::Declined | Kind::Closed(_), _) => first.kind == kind,
+            (Kind::Stepped(..), Kind::Stepped(..)) => true,
+            // What came after it may have made the step impossible.
+            (Kind::Stepped(order, version), _) => !remembered || known(order) != Some(version),
+            (Kind::Other | Kind::Later, _) => true,
+        };
+        let verdict: Checked =
+            ensure(same, || format!("{rider} was answered {:?} and now, for the same request, {kind:?}", first.kind));
+        verdict.map(|()| true)
+    }
+}

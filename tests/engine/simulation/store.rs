@@ -1,0 +1,280 @@
+//! A model of Postgres: what the real journal stores and what `store/recovery.rs` reads, in memory. It judges every
+//! write as the constraints of the tables and the books would, without trusting the engine.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dispatch_engine::{
+    domain::{
+        duty::Duty,
+        ids::{OfferId, OrderId, RiderId, TransitionId},
+        order::{Custody, OfferState, OrderSpec, OrderStatus},
+        rider::RiderProfile,
+        time::Timestamp,
+        wallet::{Account, EntryType, Posting},
+    },
+    engine::{
+        CityImage, MEMORY, StoredEnd, StoredRider,
+        command::RejectReason,
+        effect::{OfferRecord, OrderState, OrderWrite, PlaceWrite, Write},
+    },
+};
+use serde_json::json;
+
+use super::{Checked, ensure};
+
+/// An order with its history.
+pub struct Row {
+    pub spec: OrderSpec,
+    pub state: OrderState,
+    /// Status and rider after each version; the first one is version 1.
+    pub history: Vec<(OrderStatus, Option<RiderId>)>,
+    /// Somebody else wrote it since the city was loaded.
+    pub meddled: bool,
+    /// What the offer that was accepted last promised.
+    accepted_minor: Option<i64>,
+    paid: bool,
+}
+
+#[derive(Default)]
+pub struct Store {
+    pub orders: BTreeMap<OrderId, Row>,
+    pub open: BTreeSet<OrderId>,
+    pub offers: BTreeMap<OfferId, OfferRecord>,
+    open_offers: BTreeSet<OfferId>,
+    /// Orders that ended and offers that closed, in the order in which that was stored.
+    ended: Vec<OrderId>,
+    closed: Vec<OfferId>,
+    pub riders: BTreeMap<RiderId, (RiderProfile, Duty)>,
+    /// Orders in the hands of each rider.
+    pub held: BTreeMap<RiderId, BTreeSet<OrderId>>,
+    stored: BTreeSet<TransitionId>,
+    keys: BTreeMap<String, OrderId>,
+    refs: BTreeMap<String, OrderId>,
+}
+
+impl Store {
+    /// Stores a write whole, or says why not. An error of the outer result is a broken rule.
+    pub fn commit(&mut self, write: &Write) -> Result<Result<(), RejectReason>, String> {
+        ensure(self.stored.insert(write.transition()), || format!("{:?} was made twice", write.transition()))?;
+        match write {
+            Write::Place(place) => self.place(place),
+            Write::Order(order) => self.change(order),
+            Write::Offer { offer, .. } => {
+                self.upsert(offer);
+                Ok(Ok(()))
+            }
+            Write::Duty(duty) => {
+                if let Some(row) = self.riders.get_mut(&duty.rider) {
+                    row.1 = duty.duty;
+                }
+                Ok(Ok(()))
+            }
+        }
+    }
+
+    fn place(&mut self, write: &PlaceWrite) -> Result<Result<(), RejectReason>, String> {
+        let spec = &write.spec;
+        if let Some(first) = write.extras.idempotency.as_ref().and_then(|record| self.keys.get(&record.key)) {
+            return Ok(Err(RejectReason::Replay(json!(first.to_string()))));
+        }
+        if let Some(name) = &spec.external_ref {
+            if let Some(first) = self.refs.get(name) {
+                return Ok(Err(RejectReason::DuplicateRef(*first)));
+            }
+            self.refs.insert(name.clone(), spec.id);
+        }
+        if let Some(record) = &write.extras.idempotency {
+            self.keys.insert(record.key.clone(), spec.id);
+        }
+        ensure(write.state.version == 1, || format!("{} begins with version {}", spec.id, write.state.version))?;
+        let row = Row {
+            spec: spec.clone(),
+            state: write.state.clone(),
+            history: vec![(write.state.status, None)],
+            meddled: false,
+            accepted_minor: None,
+            paid: false,
+        };
+        self.open.insert(spec.id);
+        let before = self.orders.insert(spec.id, row);
+        ensure(before.is_none(), || format!("{} was placed twice", spec.id))?;
+        Ok(Ok(()))
+    }
+
+    fn change(&mut self, write: &OrderWrite) -> Result<Result<(), RejectReason>, String> {
+        let id = write.order;
+        let Some(row) = self.orders.get_mut(&id) else { return Err(format!("{id} changed and was never placed")) };
+        if row.state.version != write.expected_version {
+            let expected = write.expected_version;
+            ensure(row.meddled, || format!("{id} is at version {}, not {expected}", row.state.version))?;
+            return Ok(Err(RejectReason::Conflict));
+        }
+        let (from, to) = (&row.state, &write.state);
+        ensure(to.version == from.version + 1, || format!("{id} skips from {} to {}", from.version, to.version))?;
+        ensure(!from.status.is_end(), || format!("{id} changed after its end, from {} to {}", from.status, to.status))?;
+        ensure(follows(from.status, to.status), || format!("{id} went from {} to {}", from.status, to.status))?;
+        if let (Some(before), Some(after)) = (from.rider, to.rider) {
+            ensure(before == after, || format!("{id} went from {before} to {after} and nobody released it"))?;
+        }
+        custody_follows(id, from, to)?;
+        if let Some(offer) = &write.offer
+            && offer.state == OfferState::Accepted
+        {
+            ensure(to.rider == Some(offer.rider), || {
+                format!("{id} was accepted by {} for {:?}", offer.rider, to.rider)
+            })?;
+            row.accepted_minor = Some(offer.payout_minor);
+        }
+        books_balance(row, write)?;
+        if let Some(rider) = from.rider {
+            self.held.entry(rider).or_default().remove(&id);
+        }
+        row.paid |= !write.postings.is_empty();
+        row.state = to.clone();
+        row.history.push((to.status, to.rider));
+        if to.status.is_end() {
+            self.open.remove(&id);
+            self.ended.push(id);
+        } else if let Some(rider) = to.rider {
+            let held = self.held.entry(rider).or_default();
+            held.insert(id);
+            ensure(held.len() == 1, || format!("{rider} holds {held:?}"))?;
+        }
+        if let Some(offer) = &write.offer {
+            self.upsert(offer);
+        }
+        if write.state.status != OrderStatus::Offered {
+            let open = self.open_offers.iter().find(|offer| self.offers[offer].orders.contains(&id));
+            ensure(open.is_none(), || format!("{id} is {} and {open:?} is still open", write.state.status))?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// A closed offer stays closed, a seen one stays seen: the guard of the real statement.
+    fn upsert(&mut self, offer: &OfferRecord) {
+        let stands = self.offers.get(&offer.id).map(|row| row.state);
+        if stands
+            .is_some_and(|state| !state.is_open() || (state == OfferState::Seen && offer.state == OfferState::Sent))
+        {
+            return;
+        }
+        if offer.state.is_open() {
+            self.open_offers.insert(offer.id);
+        } else {
+            self.open_offers.remove(&offer.id);
+            self.closed.push(offer.id);
+        }
+        self.offers.insert(offer.id, offer.clone());
+    }
+
+    /// Somebody else writes an order, past its city: nothing but a note.
+    pub fn meddle(&mut self, order: OrderId) {
+        let Some(row) = self.orders.get_mut(&order).filter(|row| !row.state.status.is_end()) else { return };
+        row.meddled = true;
+        row.state.version += 1;
+        row.state.next_seq += 1;
+        row.history.push((row.state.status, row.state.rider));
+    }
+
+    /// What a new incarnation reads.
+    pub fn image(&mut self, now: Timestamp) -> CityImage {
+        let mut involved = BTreeSet::new();
+        let mut orders = Vec::new();
+        for id in &self.open {
+            let Some(row) = self.orders.get_mut(id) else { continue };
+            row.meddled = false;
+            involved.extend(row.state.rider.into_iter().chain(row.state.custody.custodian()));
+            orders.push((OrderSpec { ready_at: row.state.ready_at, ..row.spec.clone() }, row.state.clone()));
+        }
+        let offers: Vec<OfferRecord> = self.open_offers.iter().map(|id| self.offers[id].clone()).collect();
+        involved.extend(offers.iter().map(|offer| offer.rider));
+        let live = |id: &RiderId, duty: Duty| matches!(duty, Duty::On | Duty::Break) || involved.contains(id);
+        let riders = self.riders.iter().filter(|(id, (_, duty))| live(id, *duty));
+        let riders: Vec<StoredRider> =
+            riders.map(|(_, (profile, duty))| StoredRider { profile: profile.clone(), duty: *duty }).collect();
+        // What was stored long before cannot have ended lately: a write waits for minutes at most.
+        let lately = |at: Timestamp| at >= now - MEMORY;
+        let ended = self.ended.iter().rev().map(|id| (id, &self.orders[id])).map_while(|(id, row)| {
+            let at = row.state.ended_at.filter(|at| lately(*at))?;
+            let (status, version, rider) = (row.state.status, row.state.version, row.state.rider);
+            Some(StoredEnd { order: *id, status, version, rider, at })
+        });
+        let known: BTreeSet<RiderId> = riders.iter().map(|rider| rider.profile.id).collect();
+        let closed = self.closed.iter().rev().map(|id| &self.offers[id]);
+        let closed = closed.take_while(|offer| offer.closed_at.is_some_and(lately));
+        let closed = closed.filter(|offer| known.contains(&offer.rider)).cloned().collect();
+        CityImage { ended: ended.collect(), orders, offers, riders, closed }
+    }
+
+    /// Every order that ended well was paid, once, and no other.
+    pub fn check_books(&self) -> Checked {
+        for (id, row) in &self.orders {
+            let due = matches!(row.state.status, OrderStatus::Delivered | OrderStatus::Returned);
+            ensure(row.paid == due, || format!("{id} is {} and paid: {}", row.state.status, row.paid))?;
+        }
+        Ok(())
+    }
+}
+
+/// Which status may follow which, written down here once more on purpose.
+fn follows(from: OrderStatus, to: OrderStatus) -> bool {
+    use OrderStatus as S;
+    let next: &[S] = match from {
+        S::Placed => &[S::Placed, S::Queued, S::Cancelled],
+        S::Queued => &[S::Queued, S::Offered, S::Cancelled, S::Expired],
+        S::Offered => &[S::Offered, S::Queued, S::Assigned, S::Cancelled],
+        S::Assigned => &[S::Assigned, S::AtPickup, S::PickedUp, S::Queued, S::Cancelled],
+        S::AtPickup => &[S::AtPickup, S::PickedUp, S::Queued, S::Cancelled],
+        S::PickedUp => &[S::AtDropoff, S::Delivered, S::AttemptFailed, S::Returning, S::Queued],
+        S::AtDropoff => &[S::Delivered, S::AttemptFailed, S::Returning, S::Queued],
+        S::AttemptFailed => &[S::AtDropoff, S::Returning, S::Queued],
+        S::Returning => &[S::Delivered, S::Returned],
+        S::Delivered | S::Returned | S::Cancelled | S::Expired => &[],
+    };
+    next.contains(&to)
+}
+
+/// Goods change hands in front of witnesses only: at the counter, at a handover, at the door.
+fn custody_follows(id: OrderId, from: &OrderState, to: &OrderState) -> Checked {
+    let fits = match (from.custody, to.custody) {
+        (before, after) if before == after => matches!(after, Custody::Rider(_)) == to.status.is_carried(),
+        (Custody::Store | Custody::Handover { .. }, Custody::Rider(rider)) => {
+            to.status == OrderStatus::PickedUp && to.rider == Some(rider)
+        }
+        (Custody::Rider(rider), Custody::Handover { holder, .. }) => {
+            rider == holder && to.status == OrderStatus::Queued
+        }
+        (Custody::Rider(_), Custody::Recipient) => to.status == OrderStatus::Delivered,
+        (Custody::Rider(_), Custody::Merchant) => to.status == OrderStatus::Returned,
+        _ => false,
+    };
+    let words =
+        || format!("{id} ({} to {}): goods from {:?} to {:?}", from.status, to.status, from.custody, to.custody);
+    ensure(fits, words)
+}
+
+/// Money moves once, at the end of the work, as it was promised.
+fn books_balance(row: &Row, write: &OrderWrite) -> Checked {
+    let (id, status) = (write.order, write.state.status);
+    let sum: i64 = write.postings.iter().map(|posting| posting.amount_minor).sum();
+    ensure(sum == 0, || format!("the postings of {id} sum to {sum}"))?;
+    let due = matches!(status, OrderStatus::Delivered | OrderStatus::Returned);
+    ensure(due != write.postings.is_empty(), || format!("{id} is {status} with {} postings", write.postings.len()))?;
+    if !due {
+        return Ok(());
+    }
+    ensure(!row.paid, || format!("{id} is paid twice"))?;
+    let amount = |kind: EntryType| -> i64 {
+        write.postings.iter().filter(|posting| posting.entry_type == kind).map(|posting| posting.amount_minor).sum()
+    };
+    let cash = if status == OrderStatus::Delivered { row.spec.cash_to_collect_minor } else { 0 };
+    let (earned, collected) = (amount(EntryType::Earning), -amount(EntryType::CashCollected));
+    ensure(Some(earned) == row.accepted_minor, || format!("{id} earned {earned}, promised {:?}", row.accepted_minor))?;
+    ensure(collected == cash, || format!("{id}: {collected} of {cash} in cash"))?;
+    let rider = write.state.rider;
+    let his = |posting: &Posting| match posting.account {
+        Account::RiderEarnings(id) | Account::RiderCashInHand(id) => Some(id) == rider,
+        Account::Platform | Account::Merchant(_) => true,
+    };
+    ensure(write.postings.iter().all(his), || format!("{id} of {rider:?} paid somebody else"))
+}
