@@ -206,7 +206,7 @@ impl Auditor {
                 let stored = store.offers.get(offer).map(|row| row.state);
                 ensure(stored == Some(*state), || format!("{offer} is told as {state} and stored as {stored:?}"))
             }
-            Notice::TakenOver | Notice::CityMoved => Ok(()),
+            Notice::TakenOver => Ok(()),
         }
     }
 

@@ -279,7 +279,6 @@ impl Device {
                 self.link = Link::Down;
                 Some(rng.random_range(30 * SECOND..5 * MINUTE))
             }
-            Notice::CityMoved => None,
         }
     }
 
