@@ -75,13 +75,30 @@ pub fn solve(scenario: &Scenario, window: &Window, manners: &Manners, detour: f6
         }
         day.assign(now);
     }
+    let orders: Vec<OrderOutcome> = day.orders.into_iter().map(|(_, order)| seen_until(until, order)).collect();
+    // Like every other observation it ends once there is nothing left to do.
+    let all_ended: Option<Vec<i64>> = orders.iter().map(|order| order.ended).collect();
+    let until = all_ended.map_or(until, |ended| ended.into_iter().fold(window.length_ms(), i64::max));
     Outcomes {
         dispatcher: dispatch.name(),
         from_s: window.from_s,
         placed_to: window.length_ms(),
         until,
-        orders: day.orders.into_iter().map(|(_, outcome)| outcome).collect(),
+        orders,
         riders: day.riders.into_iter().filter(|rider| rider.shift.on < until).map(OracleRider::outcome).collect(),
+    }
+}
+
+/// What somebody who stops looking then has seen of an order.
+fn seen_until(until: i64, order: OrderOutcome) -> OrderOutcome {
+    let seen = |at: Option<i64>| at.filter(|at| *at <= until);
+    OrderOutcome {
+        at_pickup: seen(order.at_pickup),
+        picked_up: seen(order.picked_up),
+        delivered: seen(order.delivered),
+        ended: seen(order.ended),
+        end: if seen(order.ended).is_some() { order.end } else { End::Open },
+        ..order
     }
 }
 
@@ -263,6 +280,10 @@ mod tests {
     }
 
     fn solve(orders: Vec<PlannedOrder>, couriers: Vec<(DayCourier, Shift)>, dispatch: Dispatch) -> Vec<OrderOutcome> {
+        observe(orders, couriers, dispatch).orders
+    }
+
+    fn observe(orders: Vec<PlannedOrder>, couriers: Vec<(DayCourier, Shift)>, dispatch: Dispatch) -> Outcomes {
         let notes = Notes {
             orders_in_day: 0,
             orders_in_window: 0,
@@ -274,7 +295,7 @@ mod tests {
         };
         let window = Window { from_s: 0, to_s: 3_600, drain_ms: 3_600_000, fleet: 1.0 };
         let scenario = Scenario { orders, couriers, notes };
-        super::solve(&scenario, &window, &Manners::flawless(), 1.4, dispatch).orders
+        super::solve(&scenario, &window, &Manners::flawless(), 1.4, dispatch)
     }
 
     #[test]
@@ -287,6 +308,19 @@ mod tests {
         assert_eq!((at_once.end, at_once.assigned), (End::Delivered, Some(0)));
         let later = solve(vec![order(1, 0, 20 * MINUTE)], couriers(), Dispatch::BeforeReady(8 * MINUTE)).remove(0);
         assert_eq!((later.due, later.assigned), (Some(12 * MINUTE), Some(12 * MINUTE)));
+    }
+
+    #[test]
+    fn it_is_observed_until_nothing_is_left_to_do_or_the_time_is_over() {
+        let couriers = || vec![courier(1, 0.0, 0, 10 * 3_600_000)];
+        let done = observe(vec![order(1, 0, 0)], couriers(), Dispatch::AtPlacement);
+        assert_eq!(done.until, 60 * MINUTE, "the window itself is looked at whole");
+        let late = observe(vec![order(1, 0, 70 * MINUTE)], couriers(), Dispatch::AtPlacement);
+        assert_eq!(Some(late.until), late.orders[0].ended);
+        let never = observe(vec![order(1, 0, 119 * MINUTE)], couriers(), Dispatch::AtPlacement);
+        let order = &never.orders[0];
+        assert_eq!((never.until, order.end, order.delivered), (120 * MINUTE, End::Open, None));
+        assert!(order.picked_up.is_some());
     }
 
     #[test]
