@@ -1,7 +1,5 @@
 //! What a city shows of itself.
 
-use std::collections::BTreeMap;
-
 use crate::domain::{
     duty::Duty,
     ids::{OfferId, OrderId, RiderId},
@@ -200,17 +198,4 @@ pub(super) fn stops_left(status: OrderStatus, order: OrderId) -> Vec<PlanStop> {
         _ => &[],
     };
     kinds.iter().map(|kind| PlanStop { kind: *kind, order }).collect()
-}
-
-impl City {
-    /// Who holds what, for checks: more than one rider of an order would be broken.
-    pub(super) fn holders(&self) -> BTreeMap<OrderId, Vec<RiderId>> {
-        let mut holders: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for (rider, live) in &self.riders {
-            for order in &live.orders {
-                holders.entry(*order).or_default().push(*rider);
-            }
-        }
-        holders
-    }
 }
