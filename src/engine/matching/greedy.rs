@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use crate::domain::ids::RiderId;
+use crate::domain::{ids::RiderId, rider::Vehicle};
 use crate::engine::view::WaitReason;
 
 use super::{Decision, Ineligible, Matcher, OrderFacts, View};
@@ -68,6 +68,17 @@ fn decide_one(view: &View<'_>, order: &OrderFacts<'_>, taken: &mut BTreeSet<Ride
     }
 }
 
+impl Search {
+    /// Whether nobody as far away as this, or farther, can be at the pickup sooner than who was found, by any vehicle. So
+    /// most searches end with the second rider instead of the last candidate, and with the same answer: if the best one
+    /// lies beyond the radius, so does everybody who is farther away, and otherwise the best one is the best within it.
+    fn is_final_beyond(&self, view: &View<'_>, distance_m: f64) -> bool {
+        let soonest = |vehicle: &Vehicle| view.eta.travel_time(view.policy, *vehicle, distance_m);
+        let soonest = Vehicle::ALL.iter().map(soonest).min();
+        self.best.as_ref().zip(soonest).is_some_and(|(best, soonest)| best.eta <= soonest)
+    }
+}
+
 fn search(view: &View<'_>, order: &OrderFacts<'_>, taken: &BTreeSet<RiderId>, radius_m: f64) -> Search {
     let limit_m = view.policy.radius_steps_m.last().copied().unwrap_or(0.0);
     let mut found = Search { best: None, in_radius: None, somebody_refused: false };
@@ -75,6 +86,9 @@ fn search(view: &View<'_>, order: &OrderFacts<'_>, taken: &BTreeSet<RiderId>, ra
     for (rider, distance_m) in view.index.nearest(order.pickup, limit_m) {
         if taken.contains(&rider) {
             continue;
+        }
+        if found.is_final_beyond(view, distance_m) {
+            break;
         }
         let Some(facts) = view.riders.facts(rider) else { continue };
         match view.eligibility.check(view, &facts, order) {
@@ -98,4 +112,91 @@ fn search(view: &View<'_>, order: &OrderFacts<'_>, taken: &BTreeSet<RiderId>, ra
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        domain::{ids::OrderId, policy::DispatchPolicy, position::Position, time::Timestamp},
+        engine::{
+            matching::{EtaModel, RiderFacts, RiderLookup, StandardEligibility, StraightLineEta},
+            rider_index::RiderIndex,
+        },
+    };
+
+    #[derive(Debug)]
+    struct Riders(BTreeMap<RiderId, RiderFacts>);
+
+    impl RiderLookup for Riders {
+        fn facts(&self, rider: RiderId) -> Option<RiderFacts> {
+            self.0.get(&rider).cloned()
+        }
+    }
+
+    fn place(north: f64, east: f64) -> Position {
+        Position::new(7.1 + north / 111_195.0, -73.1 + east / 110_000.0).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        /// A search that stops early finds who a look at all candidates finds, whatever they drive.
+        #[test]
+        fn stopping_early_changes_nothing(
+            fleet in prop::collection::vec((-4_000.0_f64..4_000.0, -4_000.0_f64..4_000.0, 0_usize..4), 1..40),
+            refusing in prop::collection::btree_set(0_usize..40, 0..6),
+            taken in prop::collection::btree_set(0_usize..40, 0..4),
+            radius_m in prop::sample::select(vec![300.0, 1_500.0, 3_000.0, 12_000.0]),
+            candidates in 1_u32..20,
+        ) {
+            let id = |n: usize| RiderId(Uuid::from_u128(n as u128 + 1));
+            let now = Timestamp::from_millis(1_790_000_000_000);
+            let mut index = RiderIndex::default();
+            let mut riders = Riders(BTreeMap::new());
+            for (n, (north, east, vehicle)) in fleet.iter().enumerate() {
+                index.put(id(n), place(*north, *east));
+                let facts = RiderFacts { id: id(n), vehicle: Vehicle::ALL[*vehicle], free_units: 10, heard_at: now };
+                riders.0.insert(id(n), facts);
+            }
+            let policy = DispatchPolicy { candidates, ..DispatchPolicy::default() };
+            let refusals = refusing.iter().map(|n| (id(*n), Timestamp::FAR_FUTURE)).collect();
+            let order = OrderFacts {
+                id: OrderId(Uuid::nil()),
+                pickup: place(0.0, 0.0),
+                ready_at: now,
+                due_at: None,
+                size_units: 1,
+                vehicle_need: None,
+                refusals: &refusals,
+                holder: None,
+            };
+            let view = View {
+                now,
+                policy: &policy,
+                eta: &StraightLineEta,
+                eligibility: &StandardEligibility,
+                index: &index,
+                riders: &riders,
+                orders: vec![],
+            };
+            let taken = taken.iter().map(|n| id(*n)).collect();
+            let found = search(&view, &order, &taken, radius_m);
+            let all: Vec<_> = index
+                .nearest(order.pickup, 12_000.0)
+                .filter(|(rider, _)| !taken.contains(rider) && !refusals.contains_key(rider))
+                .take(candidates as usize)
+                .map(|(rider, metres)| (StraightLineEta.travel_time(&policy, riders.0[&rider].vehicle, metres), metres))
+                .collect();
+            let best = all.iter().map(|(eta, _)| *eta).min();
+            let asked = all.iter().filter(|(_, metres)| *metres <= radius_m).map(|(eta, _)| *eta).min();
+            prop_assert_eq!(found.best.map(|best| best.eta), best);
+            prop_assert_eq!(found.in_radius.map(|best| best.eta), asked);
+        }
+    }
 }

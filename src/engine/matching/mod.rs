@@ -23,7 +23,7 @@ pub use greedy::Greedy;
 
 /// Estimates travel times.
 pub trait EtaModel: fmt::Debug + Send {
-    /// The time a vehicle takes over `distance_m` straight-line metres.
+    /// The time a vehicle takes over `distance_m` straight-line metres; never less over more metres.
     fn travel_time(&self, policy: &DispatchPolicy, vehicle: Vehicle, distance_m: f64) -> Duration;
 }
 

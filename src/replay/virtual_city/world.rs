@@ -66,6 +66,8 @@ pub(super) struct World {
     wakes: Vec<i64>,
     /// Points of this instant.
     lane: Vec<Fix>,
+    /// What a rider does now; kept for its memory only.
+    acts: Vec<Act>,
     asked: BTreeMap<u64, Asker>,
     last_reply: u64,
     last_session: u64,
@@ -103,6 +105,7 @@ impl World {
             specs,
             riders,
             lane: vec![],
+            acts: vec![],
             asked: BTreeMap::new(),
             last_reply: 0,
             last_session: 0,
@@ -240,11 +243,12 @@ impl World {
             return Ok(());
         }
         self.wakes[rider] = NEVER;
-        let mut acts = vec![];
+        let mut acts = std::mem::take(&mut self.acts);
         self.riders[rider].on_time(self.now, &self.shared, &mut acts);
-        for act in acts {
+        for act in acts.drain(..) {
             self.carry_act(rider, act)?;
         }
+        self.acts = acts;
         self.note_wake(rider);
         Ok(())
     }
