@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{bail, ensure};
-use chrono::{NaiveTime, Timelike};
+use dispatch_engine::replay::day;
 use serde::Serialize;
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 
@@ -42,10 +42,7 @@ pub fn after_start(text: &str) -> Result<Wish, String> {
 
 /// `CODE@HH:MM`, as in `blr@12:30`; seconds may follow.
 pub fn time_of_day(text: &str) -> Result<Wish, String> {
-    let parsed = wish(text, |at| {
-        let time = NaiveTime::parse_from_str(at, "%H:%M").or_else(|_| NaiveTime::parse_from_str(at, "%H:%M:%S"));
-        time.ok().map(|time| i64::from(time.num_seconds_from_midnight()) * 1_000)
-    });
+    let parsed = wish(text, |at| day::time_of_day(at).ok().map(|s| i64::from(s) * 1_000));
     parsed.ok_or_else(|| "must be CODE@HH:MM, as in blr@12:30".to_owned())
 }
 

@@ -1,6 +1,8 @@
 //! What became of the run, in the form that all dispatchers end in: from the orders as they are stored, with their
 //! histories, and from what the riders wrote down.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use dispatch_engine::{
     replay::{
@@ -25,14 +27,21 @@ pub struct Frame {
     pub until: i64,
 }
 
-/// What became of each city of a run: the live engine first, then the oracles, where a day was replayed. `riders` names
-/// the city by its index.
-pub fn of_run(frame: Frame, plan: &Plan, stored: &Stored, riders: &[(usize, RiderOutcome)]) -> Vec<Vec<Outcomes>> {
+/// What became of each city of a run: the live engine first, then the oracles, where a day was replayed. Riders and refused
+/// orders name their city by its index.
+pub fn of_run(
+    frame: Frame,
+    plan: &Plan,
+    stored: &Stored,
+    riders: &[(usize, RiderOutcome)],
+    refused: &[(usize, OrderOutcome)],
+) -> Vec<Vec<Outcomes>> {
     let of = |(index, code): (usize, &String)| {
         let orders: Vec<&OrderBody> = stored.orders.iter().filter(|order| order.city == *code).collect();
         let riders: Vec<RiderOutcome> =
             riders.iter().filter(|(city, _)| *city == index).map(|(_, rider)| rider.clone()).collect();
-        let mut runs = vec![of_city(frame, &orders, &riders)];
+        let refused = refused.iter().filter(|(city, _)| *city == index).map(|(_, order)| order);
+        let mut runs = vec![of_city(frame, &orders, refused, &riders)];
         if let Some(days) = &plan.days
             && let Some(scenario) = days.scenarios.get(index)
         {
@@ -51,8 +60,17 @@ pub fn called_off(order: &OrderBody) -> bool {
 }
 
 /// What became of one city's part of a run.
-fn of_city(frame: Frame, orders: &[&OrderBody], riders: &[RiderOutcome]) -> Outcomes {
+fn of_city<'a>(
+    frame: Frame,
+    orders: &[&OrderBody],
+    refused: impl Iterator<Item = &'a OrderOutcome>,
+    riders: &[RiderOutcome],
+) -> Outcomes {
     let mut orders: Vec<OrderOutcome> = orders.iter().map(|order| outcome(frame, order)).collect();
+    // An order that the engine refused is as little delivered as one that expired; one whose answer never came may be
+    // stored all the same.
+    let stored: BTreeSet<u64> = orders.iter().map(|order| order.number).collect();
+    orders.extend(refused.filter(|order| !stored.contains(&order.number)).cloned());
     orders.sort_by_key(|order| (order.placed, order.number));
     let shift = |spans: &[Span]| spans.iter().map(|(from, to)| (from - frame.t0, to - frame.t0)).collect();
     let riders = riders.iter().map(|rider| RiderOutcome {
@@ -109,7 +127,10 @@ fn arrival(events: &[OrderEventBody], picked_up: Option<DateTime<Utc>>) -> Optio
 
 #[cfg(test)]
 mod tests {
-    use dispatch_engine::wire::{MoneyBody, PlaceBody};
+    use dispatch_engine::{
+        replay::orders::{PlannedOrder, Whims},
+        wire::{LatLon, MoneyBody, PlaceBody},
+    };
     use serde_json::{Map, Value};
     use uuid::Uuid;
 
@@ -171,13 +192,32 @@ mod tests {
         }
     }
 
+    fn refused(number: u64) -> OrderOutcome {
+        let here = LatLon { lat: 1.0, lon: 1.0 };
+        OrderOutcome::refused(&PlannedOrder {
+            number,
+            city: 0,
+            at: 9_000,
+            store: "store".into(),
+            store_number: 1,
+            pickup: here,
+            drop: here,
+            ready: 9_000,
+            promise: 9_000,
+            whims: Whims::default(),
+        })
+    }
+
     #[test]
     fn an_order_is_seen_from_the_start_of_the_plan() {
         let frame = Frame { t0: 1_000, from_s: 3_600, placed_to: 61_000, until: 121_000 };
         let riders = [RiderOutcome { on_duty: vec![(500, 2_000)], busy: vec![], ridden_m: 5.0 }];
-        let outcomes = of_city(frame, &[&order("picked_up", None)], &riders);
+        let outcomes = of_city(frame, &[&order("picked_up", None)], [17, 18].map(refused).iter(), &riders);
         assert_eq!((outcomes.placed_to, outcomes.until), (60_000, 120_000));
         assert_eq!(outcomes.riders[0].on_duty, [(-500, 1_000)]);
+        // The 17th was stored although its answer never came.
+        assert_eq!(outcomes.orders.iter().map(|order| order.number).collect::<Vec<_>>(), [17, 18]);
+        assert_eq!((outcomes.orders[1].end, outcomes.orders[1].ended), (End::Expired, Some(9_000)));
         let seen = &outcomes.orders[0];
         assert_eq!((seen.number, seen.placed, seen.ready, seen.due), (17, 0, 4_000, Some(1_000)));
         assert_eq!((seen.at_pickup, seen.picked_up, seen.end), (Some(5_000), Some(6_000), End::Open));

@@ -8,11 +8,12 @@ use dispatch_engine::{
     replay::{
         page::{self, PageError},
         report::{CityRuns, Note, Report as DayReport},
+        scenario::Notes as DayNotes,
         table,
     },
     wire::rest::OrderBody,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
@@ -185,7 +186,7 @@ impl Report {
             times.quantiles()
         };
         let sums = shared.stats.sums();
-        (orders.planned, orders.not_placed) = (sums.planned, sums.refused);
+        (orders.planned, orders.not_placed) = (sums.planned, sums.refused.len() as u64);
         Self {
             mode,
             run_id: run_id.to_owned(),
@@ -269,7 +270,14 @@ impl Report {
         ];
         if let Value::Object(config) = &self.config {
             let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            notes.extend(config.iter().map(|(key, value)| Note::new(key.clone(), text(value))));
+            // What these say stands among the others in words.
+            let spoken = ["manners", "data", "from_s", "to_s"];
+            let others = config.iter().filter(|(key, _)| !spoken.contains(&key.as_str()));
+            notes.extend(others.map(|(key, value)| Note::new(key.replace('_', " "), text(value))));
+            for (city, data) in config.get("data").and_then(Value::as_object).into_iter().flatten() {
+                let words = DayNotes::deserialize(data).map_or_else(|_| data.to_string(), |notes| notes.words());
+                notes.push(Note::new(format!("Data of {city}"), words));
+            }
         }
         notes
     }
@@ -292,6 +300,7 @@ impl Report {
             times.add_row([name.to_owned(), q.count.to_string()].into_iter().chain(values));
         };
         row("due to assigned, s", &self.due_to_assigned_s);
+        row("due to assigned, real ms", &self.due_to_assigned_s.scaled(1_000.0 / self.timing.clock_speed));
         row("placed to delivered, s", &self.placed_to_delivered_s);
         row("ready to pickup, s", &self.ready_to_pickup_s);
         row("offer to device, real ms", &self.offer_to_device_ms);

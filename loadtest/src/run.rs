@@ -1,6 +1,7 @@
 //! A run from its set-up to its report: warm-up, placing, draining, going home, cross-check.
 
 use std::{
+    io::Write,
     net::SocketAddr,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
@@ -229,7 +230,8 @@ impl Run {
             tokio::fs::write(path, page).await.with_context(|| format!("cannot write {}", path.display()))?;
         }
         if !self.target.quiet {
-            println!("{}", report.table());
+            // Whoever reads it may have seen enough.
+            let _ = writeln!(std::io::stdout().lock(), "{}", report.table());
         }
         for difference in report.first_differences() {
             eprintln!("{}: {:?}: {}", difference.kind, difference.order, difference.detail);
@@ -241,8 +243,11 @@ impl Run {
 
     /// How good the run was, by city, beside the oracles.
     fn quality(&self, frame: Frame, plan: &setup::Plan, stored: &Stored) -> Vec<CityRuns> {
-        let riders = std::mem::take(&mut self.shared.stats.sums().riders);
-        let runs = outcomes::of_run(frame, plan, stored, &riders).into_iter();
+        let (riders, refused) = {
+            let mut sums = self.shared.stats.sums();
+            (std::mem::take(&mut sums.riders), sums.refused.clone())
+        };
+        let runs = outcomes::of_run(frame, plan, stored, &riders, &refused).into_iter();
         let of_city = |(code, runs): (&String, Vec<Outcomes>)| CityRuns {
             code: code.clone(),
             runs: runs.into_iter().map(QualityRun::new).collect(),

@@ -157,14 +157,13 @@ pub async fn plan_replay(args: &Replay, api: &Api) -> anyhow::Result<Plan> {
     ensure!(cities.len() == args.city.len(), "a --city is named twice");
     let drain_ms = args.target.drain_for.map_or(3 * 3_600_000, millis);
     let window = Window { from_s: args.from, to_s: args.to, drain_ms, fleet: args.fleet };
-    let (mut seats, mut orders, mut scenarios, mut notes) = (vec![], vec![], vec![], serde_json::Map::new());
+    let (mut seats, mut scenarios, mut notes) = (vec![], vec![], serde_json::Map::new());
     for (index, (code, files)) in args.city.iter().zip(args.orders.iter().zip(&args.couriers)).enumerate() {
         let day = CityDay::read(files.0, files.1, args.data.as_deref()).with_context(|| format!("city `{code}`"))?;
         let places: Vec<LatLon> = day.places().collect();
         ensure_city(api, code, &places).await?;
         let scenario = Scenario::new(&day, &window, &args.manners, index, args.target.seed);
         notes.insert(code.clone(), serde_json::to_value(&scenario.notes)?);
-        orders.extend(scenario.orders.iter().cloned());
         let seat = |(courier, shift): &(DayCourier, Shift)| Seat {
             city: index,
             vehicle: courier.vehicle,
@@ -174,11 +173,11 @@ pub async fn plan_replay(args: &Replay, api: &Api) -> anyhow::Result<Plan> {
         seats.extend(scenario.couriers.iter().map(seat));
         scenarios.push(scenario);
     }
-    // One line of orders in time, numbered anew.
-    orders.sort_by_key(|order| order.at);
-    for (order, number) in orders.iter_mut().zip(1..) {
-        order.number = number;
-    }
+    // One line of orders in time, numbered through over the cities; the oracles know them by the same numbers.
+    let mut line: Vec<&mut PlannedOrder> = scenarios.iter_mut().flat_map(|s: &mut Scenario| &mut s.orders).collect();
+    line.sort_by_key(|order| order.at);
+    line.iter_mut().zip(1..).for_each(|(order, number)| order.number = number);
+    let orders: Vec<PlannedOrder> = line.into_iter().map(|order| order.clone()).collect();
     Ok(Plan {
         mode: "replay",
         cities: args.city.clone(),
@@ -193,7 +192,8 @@ pub async fn plan_replay(args: &Replay, api: &Api) -> anyhow::Result<Plan> {
         days: Some(Days { window, scenarios }),
         config: json!({
             "cities": args.city, "from_s": args.from, "to_s": args.to, "fleet": args.fleet, "detour": args.detour,
-            "acceptance": args.manners.acceptance(), "ping_every_ms": args.target.ping_every.map(millis),
+            "window": window.words(), "acceptance": args.manners.acceptance(),
+            "what_goes_wrong": args.manners.mishaps(), "ping_every_ms": args.target.ping_every.map(millis),
             "seed": args.target.seed, "merchants": args.target.merchants, "manners": args.manners, "data": notes,
         }),
     })

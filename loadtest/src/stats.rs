@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use dispatch_engine::replay::outcome::RiderOutcome;
+use dispatch_engine::replay::outcome::{OrderOutcome, RiderOutcome};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
@@ -34,6 +34,15 @@ pub struct Quantiles {
     pub p999: f64,
     /// The largest.
     pub max: f64,
+}
+
+impl Quantiles {
+    /// The same in another unit.
+    pub fn scaled(self, by: f64) -> Self {
+        let Self { count, mean, p50, p90, p99, p999, max } = self;
+        let [mean, p50, p90, p99, p999, max] = [mean, p50, p90, p99, p999, max].map(|value| value * by);
+        Self { count, mean, p50, p90, p99, p999, max }
+    }
 }
 
 /// A distribution of times, three digits exact.
@@ -118,8 +127,8 @@ pub struct Sums {
     pub rest_details: BTreeMap<String, String>,
     /// Orders whose time to be placed came.
     pub planned: u64,
-    /// Orders whose placement was refused for good.
-    pub refused: u64,
+    /// Orders whose placement was refused for good, or never answered, with the index of their city.
+    pub refused: Vec<(usize, OrderOutcome)>,
     /// Connections that could not be made, by reason.
     pub connect_errors: Counts,
     /// `bye` frames by reason.
@@ -155,7 +164,7 @@ impl Default for Stats {
                 rest_errors: Counts::new(),
                 rest_details: BTreeMap::new(),
                 planned: 0,
-                refused: 0,
+                refused: vec![],
                 connect_errors: Counts::new(),
                 byes: Counts::new(),
                 pings: PingTally::default(),

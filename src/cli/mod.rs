@@ -51,7 +51,7 @@ enum Command {
     /// Start a private PostgreSQL and Redis, the engine, and a simulated fleet in two cities
     Demo(demo::DemoArgs),
     /// Live a real city's day through the pure engine in virtual time; needs no configuration
-    Simulate(simulate::SimulateArgs),
+    Simulate(Box<simulate::SimulateArgs>),
     /// Watch a city in the terminal: its queue, oldest due first, and its riders
     Watch(WatchArgs),
     /// Bring the schema of DATABASE_URL up to date

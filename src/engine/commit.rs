@@ -41,7 +41,7 @@ impl City {
                 self.end_order(now, order);
                 self.alert(Alert::OrderExpired(order));
             }
-            (Then::Duty { rider, duty, reason, asked }, _) => self.duty_stored(now, rider, duty, reason, asked),
+            (Then::Duty { rider, duty, reason, asked, .. }, _) => self.duty_stored(now, rider, duty, reason, asked),
             (Then::Noted, _) => {}
             // Every transition of an order names its order.
             (
@@ -92,11 +92,11 @@ impl City {
             | Then::Cancelled { reply, .. }
             | Then::ReadyChanged { reply }
             | Then::OfferOver { reply: Some(reply), .. } => self.refuse(reply, refusal(why)),
-            Then::Duty { rider, duty, reason, asked } => {
+            Then::Duty { rider, number, reason, asked, .. } => {
                 for (_, reply) in &asked {
                     self.refuse(*reply, refusal(why));
                 }
-                self.duty_refused(now, rider, duty, reason);
+                self.duty_refused(now, rider, number, reason);
             }
             // The next tick tries again.
             Then::Queued

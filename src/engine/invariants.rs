@@ -27,7 +27,8 @@ pub fn check(city: &City, now: Timestamp) -> Result<(), Broken> {
     riders_agree_with_orders(city)?;
     offers_agree(city)?;
     index_agrees(city, now)?;
-    pending_agrees(city)
+    pending_agrees(city)?;
+    duties_agree(city)
 }
 
 fn ensure(holds: bool, words: impl FnOnce() -> String) -> Result<(), Broken> {
@@ -112,6 +113,20 @@ fn offers_agree(city: &City) -> Result<(), Broken> {
         ensure(live.state.status != OrderStatus::Offered || live.offer.is_some(), || {
             format!("{id:?} is offered to nobody")
         })?;
+    }
+    Ok(())
+}
+
+/// A rider's duty is the stored one, unless the store is about to hear of it.
+fn duties_agree(city: &City) -> Result<(), Broken> {
+    let asked: BTreeSet<_> = city
+        .pending
+        .values()
+        .filter_map(|pending| if let Then::Duty { rider, .. } = pending.then { Some(rider) } else { None })
+        .collect();
+    for (id, live) in &city.riders {
+        let settled = live.duty == live.stored_duty || asked.contains(id) || city.duty_unsaved.contains_key(id);
+        ensure(settled, || format!("{id:?} is {} and stored as {} for good", live.duty, live.stored_duty))?;
     }
     Ok(())
 }

@@ -189,10 +189,13 @@ impl City {
         let transition = TransitionId(self.ids.next(now));
         let Some(live) = self.riders.get_mut(&rider) else { return };
         live.duty = duty;
+        live.duty_number = live.duty_number.wrapping_add(1);
         live.next_duty = None;
         live.heard_at = now;
+        let number = live.duty_number;
         self.duty_unsaved.remove(&rider);
-        self.pending.insert(transition, Pending { change: None, then: Then::Duty { rider, duty, reason, asked } });
+        self.pending
+            .insert(transition, Pending { change: None, then: Then::Duty { rider, number, duty, reason, asked } });
         let city = self.settings.code.clone();
         let write = DutyWrite { transition, rider, city, duty, reason, at: now };
         self.out.push(Effect::Persist(Box::new(Write::Duty(write))));
@@ -224,11 +227,22 @@ impl City {
         self.forget_if_gone(rider);
     }
 
-    /// The journal could not take a duty: what the rider asked for is undone, what the engine decided is tried again.
-    pub(super) fn duty_refused(&mut self, now: Timestamp, rider: RiderId, duty: Duty, reason: DutyReason) {
-        let Some(live) = self.riders.get_mut(&rider).filter(|live| live.duty == duty) else { return };
+    /// The journal could not take a duty: what the rider asked for is undone, what the engine decided is tried again. A
+    /// full journal refuses at once, so the refusal of a duty may overtake the answers to older ones.
+    pub(super) fn duty_refused(&mut self, now: Timestamp, rider: RiderId, number: u32, reason: DutyReason) {
+        // An older refusal does not undo what was decided since.
+        let Some(live) = self.riders.get_mut(&rider).filter(|live| live.duty_number == number) else { return };
         if reason == DutyReason::Rider {
-            live.duty = live.stored_duty;
+            let on_its_way = |pending: &Pending| match pending.then {
+                Then::Duty { rider: of, number, duty, .. } if of == rider => Some((number, duty)),
+                _ => None,
+            };
+            (live.duty_number, live.duty) = self
+                .pending
+                .values()
+                .filter_map(on_its_way)
+                .max_by_key(|(number, _)| *number)
+                .unwrap_or((number, live.stored_duty));
         } else {
             self.duty_unsaved.insert(rider, reason);
         }

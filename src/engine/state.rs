@@ -27,6 +27,8 @@ pub(super) struct LiveRider {
     pub duty: Duty,
     /// The duty as stored: what the rider may be told.
     pub stored_duty: Duty,
+    /// Counts the duties decided on; the number of the one in force.
+    pub duty_number: u32,
     /// What the rider asked for and gets once the work in hand is finished.
     pub next_duty: Option<Duty>,
     /// The live dot.
@@ -51,6 +53,7 @@ impl LiveRider {
             session: None,
             duty,
             stored_duty: duty,
+            duty_number: 0,
             next_duty: None,
             fix: None,
             heard_at: now,
@@ -152,7 +155,7 @@ pub(super) enum Then {
     /// No rider was found.
     Expired,
     /// The duty is stored. Nobody asked for what the engine decided by itself.
-    Duty { rider: RiderId, duty: Duty, reason: DutyReason, asked: Vec<(SessionId, ReplyTo)> },
+    Duty { rider: RiderId, number: u32, duty: Duty, reason: DutyReason, asked: Vec<(SessionId, ReplyTo)> },
     /// Nothing follows.
     Noted,
 }

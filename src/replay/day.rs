@@ -17,6 +17,21 @@ use crate::{
 /// Seconds of a day.
 const DAY_S: i64 = 86_400;
 
+/// The columns of the orders that must be there.
+const ORDER_COLUMNS: [&str; 8] = [
+    "order_id",
+    "pick_up_lat",
+    "pick_up_lng",
+    "drop_off_lat",
+    "drop_off_lng",
+    "placement_time",
+    "ready_time",
+    "expected_drop_off_time",
+];
+
+/// The columns of the couriers that must be there.
+const COURIER_COLUMNS: [&str; 6] = ["courier_id", "vehicle", "on_lat", "on_lng", "on_time", "off_time"];
+
 /// A row of the orders.
 #[derive(Clone, Debug, Deserialize)]
 struct OrderRow {
@@ -90,6 +105,9 @@ pub enum BadData {
     /// Not the CSV that was expected.
     #[error(transparent)]
     Csv(#[from] csv::Error),
+    /// A column that must be there.
+    #[error("the column `{0}` is missing")]
+    Column(&'static str),
     /// A time, a place or a word with no meaning.
     #[error("row {id}: `{value}` is no {what}")]
     Value {
@@ -134,6 +152,26 @@ fn seconds(id: u64, text: &str) -> Result<i64, BadData> {
     }
 }
 
+/// A time that belongs to an order placed at another: one that lies more than half a day before is of the next day.
+const fn of_order(placed: i64, at: i64) -> i64 {
+    if at < placed - DAY_S / 2 { at + DAY_S } else { at }
+}
+
+/// The rows of a file whose header has these columns.
+fn rows<R: Read, T: serde::de::DeserializeOwned>(
+    source: R,
+    columns: &[&'static str],
+) -> Result<csv::DeserializeRecordsIntoIter<R, T>, BadData> {
+    let mut reader = csv::Reader::from_reader(source);
+    // Read here, because an error in the header would otherwise pass as a file without one.
+    let header = reader.headers()?;
+    let missing = columns.iter().find(|column| !header.iter().any(|name| name == **column));
+    match missing {
+        Some(column) => Err(BadData::Column(column)),
+        None => Ok(reader.into_deserialize()),
+    }
+}
+
 /// A place from its degrees.
 fn place(id: u64, lat: f64, lon: f64) -> Result<LatLon, BadData> {
     match Position::new(lat, lon) {
@@ -148,11 +186,14 @@ fn place(id: u64, lat: f64, lon: f64) -> Result<LatLon, BadData> {
 /// [`BadData`] naming the row.
 pub fn read_orders(source: impl Read) -> Result<Day<DayOrder>, BadData> {
     let mut day = Day { rows: vec![], clamped: 0, skipped: 0 };
-    for row in csv::Reader::from_reader(source).into_deserialize() {
+    for row in rows(source, &ORDER_COLUMNS)? {
         let row: OrderRow = row?;
         let id = row.order_id;
         let placed = seconds(id, &row.placement_time)?;
-        let (ready, promise) = (seconds(id, &row.ready_time)?, seconds(id, &row.expected_drop_off_time)?);
+        if placed >= DAY_S {
+            return Err(BadData::Value { id, value: row.placement_time, what: "placement on this day" });
+        }
+        let ready = of_order(placed, seconds(id, &row.ready_time)?);
         day.clamped += usize::from(ready < placed);
         day.rows.push(DayOrder {
             id,
@@ -160,8 +201,7 @@ pub fn read_orders(source: impl Read) -> Result<Day<DayOrder>, BadData> {
             drop: place(id, row.drop_off_lat, row.drop_off_lng)?,
             placed,
             ready: ready.max(placed),
-            // A promise after midnight.
-            promise: if promise < placed { promise + DAY_S } else { promise },
+            promise: of_order(placed, seconds(id, &row.expected_drop_off_time)?),
         });
     }
     Ok(day)
@@ -173,7 +213,7 @@ pub fn read_orders(source: impl Read) -> Result<Day<DayOrder>, BadData> {
 /// [`BadData`] naming the row.
 pub fn read_couriers(source: impl Read) -> Result<Day<DayCourier>, BadData> {
     let mut day = Day { rows: vec![], clamped: 0, skipped: 0 };
-    for row in csv::Reader::from_reader(source).into_deserialize() {
+    for row in rows(source, &COURIER_COLUMNS)? {
         let row: CourierRow = row?;
         let id = row.courier_id;
         let (on, off) = (seconds(id, &row.on_time)?, seconds(id, &row.off_time)?);
@@ -193,7 +233,7 @@ pub fn read_couriers(source: impl Read) -> Result<Day<DayCourier>, BadData> {
 /// # Errors
 /// In words, for the command line.
 pub fn time_of_day(text: &str) -> Result<u32, String> {
-    if text == "24:00" {
+    if matches!(text, "24:00" | "24:00:00") {
         return Ok(86_400);
     }
     let parsed = NaiveTime::parse_from_str(text, "%H:%M").or_else(|_| NaiveTime::parse_from_str(text, "%H:%M:%S"));
@@ -304,6 +344,28 @@ courier_id,vehicle,on_lat,on_lng,on_time,off_time
         assert_eq!(read_orders(bad.as_bytes()).unwrap_err().to_string(), "row 7: `13:70:00` is no time of the day");
         let bad = COURIERS.replace("7.11,-73.10,00:00:01", "97.11,-73.10,00:00:01");
         assert_eq!(read_couriers(bad.as_bytes()).unwrap_err().to_string(), "row 1: `97.11, -73.1` is no position");
-        assert!(read_orders("a,b\n1,2\n".as_bytes()).is_err());
+        let bad = ORDERS.replace("13:00:00,13:01", "24:00:00,13:01");
+        let late = read_orders(bad.as_bytes()).unwrap_err().to_string();
+        assert_eq!(late, "row 9: `24:00:00` is no placement on this day");
+    }
+
+    #[test]
+    fn a_file_without_its_columns_is_no_empty_day() {
+        for bad in ["", "a,b\n1,2\n", "order_id;pick_up_lat\n"] {
+            assert!(matches!(read_orders(bad.as_bytes()), Err(BadData::Column("order_id"))), "{bad}");
+        }
+        // A header that is no UTF-8 must not make the columns positional.
+        let latin = [b"caf\xe9,".as_slice(), ORDERS.as_bytes()].concat();
+        assert!(matches!(read_orders(latin.as_slice()), Err(BadData::Csv(_))));
+        let bad = COURIERS.replace("vehicle", "fahrzeug");
+        assert_eq!(read_couriers(bad.as_bytes()).unwrap_err().to_string(), "the column `vehicle` is missing");
+    }
+
+    #[test]
+    fn midnight_is_passed_by_whatever_lies_half_a_day_back() {
+        let (late, noon) = (23 * 3_600, 12 * 3_600);
+        assert_eq!(of_order(late, 300), 300 + DAY_S);
+        assert_eq!(of_order(noon, noon - 60), noon - 60, "a promise that was broken when it was made");
+        assert_eq!(of_order(noon, noon + 60), noon + 60);
     }
 }

@@ -154,6 +154,12 @@ impl Manners {
     }
 }
 
+/// Whether something happens that has this share. It always draws, also where the outcome is certain, so that one share
+/// does not change what comes after.
+pub fn chance<R: Rng>(share: f64, rng: &mut R) -> bool {
+    rng.random_range(0.0..1.0) < share
+}
+
 /// How a connection is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outage {

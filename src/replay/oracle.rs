@@ -64,7 +64,7 @@ pub fn solve(scenario: &Scenario, window: &Window, manners: &Manners, detour: f6
         };
         let number = day.orders.len();
         day.events.push(Reverse((at, Event::Order(number))));
-        day.orders.push((order.clone(), waiting(order, ready, at)));
+        day.orders.push((order.clone(), OrderOutcome { ready, due: Some(at), ..OrderOutcome::planned(order) }));
     }
     for (number, rider) in day.riders.iter().enumerate() {
         day.events.push(Reverse((rider.shift.on.max(0), Event::Free(number))));
@@ -99,23 +99,6 @@ fn seen_until(until: i64, order: OrderOutcome) -> OrderOutcome {
         ended: seen(order.ended),
         end: if seen(order.ended).is_some() { order.end } else { End::Open },
         ..order
-    }
-}
-
-fn waiting(order: &PlannedOrder, ready: i64, dispatched: i64) -> OrderOutcome {
-    OrderOutcome {
-        number: order.number,
-        placed: order.at,
-        ready,
-        promise: order.promise,
-        due: Some(dispatched),
-        assigned: None,
-        at_pickup: None,
-        picked_up: None,
-        delivered: None,
-        ended: None,
-        end: End::Open,
-        offers: 0,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use rand::{Rng, RngExt};
 
-use super::manners::Manners;
+use super::manners::{Manners, chance};
 use crate::wire::LatLon;
 
 /// Why merchants cancel.
@@ -55,9 +55,9 @@ impl Whims {
         let again_after = if rng.random_bool(0.5) { 0 } else { rng.random_range(100..5_000) };
         let cash = rng.random_range(100..2_000_i64) * 100;
         Self {
-            cancel_after: rng.random_bool(manners.cancel).then_some(cancel_after),
-            delay: rng.random_bool(manners.late_kitchen).then_some(delay),
-            again_after: rng.random_bool(manners.twice).then_some(again_after),
+            cancel_after: chance(manners.cancel, rng).then_some(cancel_after),
+            delay: chance(manners.late_kitchen, rng).then_some(delay),
+            again_after: chance(manners.twice, rng).then_some(again_after),
             cash_minor: rng.random_bool(0.3).then_some(cash),
         }
     }

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::orders::PlannedOrder;
+
 /// A span of time, `from..to`.
 pub type Span = (i64, i64);
 
@@ -50,7 +52,8 @@ pub struct OrderOutcome {
     pub ready: i64,
     /// When the recipient expected them.
     pub promise: i64,
-    /// When a rider first had to leave for it; an oracle's time of dispatch.
+    /// When a rider had to leave for it, since it last waited for one (a rider who gives it back makes it wait anew); an
+    /// oracle's time of dispatch.
     pub due: Option<i64>,
     /// When its last rider took it.
     pub assigned: Option<i64>,
@@ -66,6 +69,33 @@ pub struct OrderOutcome {
     pub end: End,
     /// Offers made for it.
     pub offers: u32,
+}
+
+impl OrderOutcome {
+    /// An order to which nothing has happened yet.
+    #[must_use]
+    pub const fn planned(order: &PlannedOrder) -> Self {
+        Self {
+            number: order.number,
+            placed: order.at,
+            ready: order.ready,
+            promise: order.promise,
+            due: None,
+            assigned: None,
+            at_pickup: None,
+            picked_up: None,
+            delivered: None,
+            ended: None,
+            end: End::Open,
+            offers: 0,
+        }
+    }
+
+    /// An order that was refused for good: no rider was found, because none was looked for.
+    #[must_use]
+    pub const fn refused(order: &PlannedOrder) -> Self {
+        Self { end: End::Expired, ended: Some(order.at), ..Self::planned(order) }
+    }
 }
 
 /// What a rider did.

@@ -36,8 +36,8 @@ pub struct Quality {
     pub order_wait_minutes: Spread,
     /// How long riders stood at the counter before pickup, of all orders that were picked up and not handed over.
     pub rider_wait_minutes: Spread,
-    /// From when a rider first had to leave until the last rider took the order, of all orders that were due and taken; 0
-    /// when it was taken before.
+    /// From when a rider had to leave until the last rider took the order, of all orders that were due and taken; 0 when it
+    /// was taken before. An order that a rider gave back became due anew.
     pub due_to_assigned_seconds: Spread,
     /// Delivered at or before the promise, of the delivered orders.
     pub on_time_share: Option<f64>,
@@ -62,7 +62,7 @@ pub struct Quality {
     /// Delivered orders per hour of a rider on duty.
     pub deliveries_per_rider_hour: Option<f64>,
     /// The longest that an order had been placed and yet had no rider and no end. The oldest waiting order at any time is
-    /// never older.
+    /// never older. Goods handed over after a breakdown count as with their rider: their wait for the next one is not in it.
     pub oldest_since_placed: Oldest,
     /// The same, counted only from when the goods were ready: an order may wait for its kitchen on purpose.
     pub oldest_since_ready: Oldest,

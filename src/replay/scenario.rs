@@ -1,13 +1,13 @@
 //! The window of a day that is lived through: which orders come when, which couriers are there, and what happens besides.
 //! The same seed makes the same scenario, for the live engine, for the oracle and in virtual time.
 
-use rand::{RngExt, SeedableRng};
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     day::{CityDay, DayCourier},
-    manners::Manners,
+    manners::{Manners, chance},
     orders::{PlannedOrder, Whims},
 };
 
@@ -53,7 +53,7 @@ pub struct Scenario {
 }
 
 /// What was found in the data, for the report.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notes {
     /// Orders of the whole day.
     pub orders_in_day: usize,
@@ -71,13 +71,49 @@ pub struct Notes {
     pub couriers_in_window_and_drain: usize,
 }
 
+impl Notes {
+    /// In words, for reports.
+    #[must_use]
+    pub fn words(&self) -> String {
+        format!(
+            "{} of the day's {} orders ({} of the day were ready before they were placed, {} of the window were promised \
+             no later than they were ready); {} of {} couriers ({} skipped: off duty before on)",
+            self.orders_in_window,
+            self.orders_in_day,
+            self.orders_clamped_ready_before_placed,
+            self.orders_in_window_promised_before_ready,
+            self.couriers_in_window_and_drain,
+            self.couriers_in_day,
+            self.couriers_skipped_off_before_on,
+        )
+    }
+}
+
+impl Window {
+    /// When, in words.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let time = |s: u32| match s % 60 {
+            0 => format!("{:02}:{:02}", s / 3_600, s % 3_600 / 60),
+            seconds => format!("{:02}:{:02}:{seconds:02}", s / 3_600, s % 3_600 / 60),
+        };
+        let drain = std::time::Duration::from_millis(u64::try_from(self.drain_ms).unwrap_or(0));
+        let drain = humantime::format_duration(drain);
+        format!("{} to {}, worked off for at most {drain}", time(self.from_s), time(self.to_s))
+    }
+}
+
 impl Scenario {
     /// Cuts a window out of a day. `city` is the index of the city in the run, `seed` decides who turns up and what
     /// merchants do besides.
     #[must_use]
     pub fn new(day: &CityDay, window: &Window, manners: &Manners, city: usize, seed: u64) -> Self {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(city as u64);
+        // Everybody draws from a stream of their own, so that another fleet or window leaves the others as they are.
+        let stream = |kind: u64, id: u64| {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            rng.set_stream(((city as u64) << 48) ^ (kind << 40) ^ id);
+            rng
+        };
         let from = i64::from(window.from_s);
         let until = i64::from(window.to_s) + window.drain_ms / 1_000;
         let couriers: Vec<(DayCourier, Shift)> = day
@@ -85,7 +121,7 @@ impl Scenario {
             .rows
             .iter()
             .filter(|courier| courier.on < until && courier.off > from)
-            .filter(|_| rng.random_bool(window.fleet))
+            .filter(|courier| chance(window.fleet, &mut stream(0, courier.id)))
             .map(|courier| {
                 let shift = Shift { on: (courier.on - from) * 1_000, off: Some((courier.off - from) * 1_000) };
                 (courier.clone(), shift)
@@ -104,7 +140,7 @@ impl Scenario {
             drop: order.drop,
             ready: (order.ready - from) * 1_000,
             promise: (order.promise - from) * 1_000,
-            whims: Whims::draw(manners, &mut rng),
+            whims: Whims::draw(manners, &mut stream(1, order.id)),
         });
         let orders: Vec<PlannedOrder> = orders.collect();
         let notes = Notes {
@@ -143,6 +179,21 @@ mod tests {
         let times: Vec<_> = scenario.orders.iter().map(|o| (o.number, o.at, o.ready, o.promise)).collect();
         assert_eq!(times, [(1, 0, 900_000, 2_400_000), (2, 1_800_000, 1_800_000, 4_200_000)]);
         assert_eq!(scenario.orders[0].store, scenario.orders[1].store);
+    }
+
+    #[test]
+    fn another_fleet_leaves_the_orders_as_they_are() {
+        let day = CityDay {
+            orders: read_orders(ORDERS.as_bytes()).unwrap(),
+            couriers: read_couriers(COURIERS.as_bytes()).unwrap(),
+        };
+        let manners = Manners { cancel: 0.5, late_kitchen: 0.5, ..Manners::flawless() };
+        let orders = |fleet, drain_ms, seed| {
+            let window = Window { from_s: 0, to_s: 86_400, drain_ms, fleet };
+            Scenario::new(&day, &window, &manners, 0, seed).orders
+        };
+        assert_eq!(orders(1.0, 0, 1), orders(0.5, 3_600_000, 1));
+        assert!((1..20).any(|seed| orders(1.0, 0, seed) != orders(1.0, 0, 1)));
     }
 
     #[test]

@@ -265,3 +265,30 @@ fn goods_handed_over_before_they_were_said_to_be_ready_find_another_rider_at_onc
     town.wait(secs(2));
     assert!(town.offer_to(2).is_some());
 }
+
+#[test]
+fn an_older_refusal_does_not_undo_a_newer_wish() {
+    let mut town = Town::new();
+    town.on_duty(1, at(12.971, 77.591));
+    let wish = |town: &mut Town, duty| {
+        town.ask(|reply| Command::SetDuty { rider: rider(1), session: SessionId(1), duty, reply })
+    };
+    wish(&mut town, Duty::Off);
+    town.auto_commit = false;
+    // On, off and on again, before the journal has answered the first.
+    let asked = [Duty::On, Duty::Off, Duty::On].map(|duty| wish(&mut town, duty));
+    town.reject(RejectReason::Busy);
+    town.commit();
+    assert!(matches!(town.answer(asked[2]), Some(Ok(Outcome::Duty { duty: Duty::On, .. }))));
+    town.ping(1, at(12.971, 77.591));
+    assert_eq!(town.city.counts(town.now).riders_idle, 1);
+
+    // A full journal refuses the newest at once, while the one before is still on its way.
+    wish(&mut town, Duty::Break);
+    wish(&mut town, Duty::On);
+    let newest = town.writes.pop().unwrap();
+    town.apply(Command::Rejected { transition: newest.transition(), why: RejectReason::Busy });
+    town.commit();
+    let shown = &town.city.snapshot(town.now).riders[0];
+    assert_eq!(shown.duty, Duty::Break);
+}

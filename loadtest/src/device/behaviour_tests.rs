@@ -3,7 +3,7 @@
 use dispatch_engine::{
     domain::rider::Vehicle,
     replay::{
-        manners::{Manners, NEVER},
+        manners::{Manners, NEVER, Outage},
         motion::Motion,
     },
     wire::{
@@ -21,7 +21,7 @@ use super::{
     behaviour::{Character, Rider},
     fixtures::{HERE, job},
     link::Endpoint,
-    outcome::{Ending, Out, Outage},
+    outcome::{Ending, Out},
 };
 use crate::{
     clock::{Reading, ServerClock},

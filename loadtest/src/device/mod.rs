@@ -24,7 +24,7 @@ use std::{
 
 use dispatch_engine::{
     replay::{
-        manners::{Manners, NEVER},
+        manners::{Manners, NEVER, Outage},
         scenario::Shift,
     },
     wire::rider::{Down, DutyWish},
@@ -40,7 +40,7 @@ use tokio_tungstenite::tungstenite::Message;
 use self::{
     behaviour::Rider,
     link::{Endpoint, Socket, heard_takeover},
-    outcome::{Ending, Out, Outage},
+    outcome::{Ending, Out},
 };
 use crate::{
     clock::ServerClock,

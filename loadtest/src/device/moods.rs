@@ -2,7 +2,7 @@
 //! garbage. Pure.
 
 use dispatch_engine::{
-    replay::manners::{NEVER, after},
+    replay::manners::{BREAK_MS, NEVER, OUTAGE_MS, Outage, after},
     wire::rider::DutyWish,
 };
 use rand::RngExt;
@@ -11,7 +11,7 @@ use super::{
     Shared,
     behaviour::Rider,
     lies,
-    outcome::{Ending, Out, Outage},
+    outcome::{Ending, Out},
 };
 
 impl Rider {
@@ -43,7 +43,7 @@ impl Rider {
             self.next_break = NEVER;
             if self.wish == DutyWish::On && self.jobs.is_empty() && self.offer.is_none() {
                 self.wish = DutyWish::Break;
-                self.break_end = now + self.rng.random_range(180_000..480_000);
+                self.break_end = now + self.rng.random_range(BREAK_MS);
             }
         }
     }
@@ -66,14 +66,14 @@ impl Rider {
             out.raw.push(lies::garbage(&mut self.rng));
         }
         if now >= self.next_outage {
-            let until = now + self.rng.random_range(5_000..90_000);
+            let until = now + self.rng.random_range(OUTAGE_MS);
             self.next_outage = after(until, shared.manners.dropout_per_hour, &mut self.rng);
-            let (outage, word) = match self.rng.random_range(0..10_u8) {
-                0..6 => (Outage::Cut, "outage_cut"),
-                6..9 => (Outage::Silent, "outage_silent"),
-                _ => (Outage::Restart, "outage_restart"),
-            };
-            shared.stats.event(word);
+            let outage = Outage::draw(&mut self.rng);
+            shared.stats.event(match outage {
+                Outage::Cut => "outage_cut",
+                Outage::Silent => "outage_silent",
+                Outage::Restart => "outage_restart",
+            });
             out.ending = Some(Ending::Outage(outage, until));
         }
     }

@@ -2,19 +2,8 @@
 
 use std::time::Duration;
 
-use dispatch_engine::wire::rider::Up;
+use dispatch_engine::{replay::manners::Outage, wire::rider::Up};
 use tokio_tungstenite::tungstenite::Message;
-
-/// How a connection is lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outage {
-    /// The socket closes.
-    Cut,
-    /// The socket stays open, but nothing goes through it any more: the next one takes over.
-    Silent,
-    /// The app restarts: a new boot, the points kept are lost.
-    Restart,
-}
 
 /// Why the device leaves its connection.
 #[derive(Debug, PartialEq)]

@@ -7,7 +7,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use dispatch_engine::{
-    replay::orders::PlannedOrder,
+    replay::{orders::PlannedOrder, outcome::OrderOutcome},
     wire::{
         PlaceBody,
         rest::{Contact, NewOrder, OrderReceipt},
@@ -193,7 +193,7 @@ impl Merchants {
             self.shared.stats.event("placement_replayed");
         }
         let Some(id) = answers.first().map(|answer| answer.body.id) else {
-            self.shared.stats.sums().refused += 1;
+            self.shared.stats.sums().refused.push((order.city, OrderOutcome::refused(order)));
             return None;
         };
         self.shared.stats.placed.fetch_add(1, Relaxed);

@@ -51,7 +51,7 @@ impl Fleet {
         match args.fleet.split_first() {
             Some((mode, rest)) => {
                 command.arg(mode).args(["--url", url]).args(rest);
-                if !rest.iter().any(|arg| arg.to_string_lossy().starts_with("--report-json")) {
+                if !Self::reports_elsewhere(args) {
                     command.arg("--report-json").arg(folder.join("report.json"));
                 }
             }
@@ -72,6 +72,11 @@ impl Fleet {
             fleet.watchdog = Some(Watchdog::over(pid, &fleet.pid_file, Signal::SIGKILL)?);
         }
         Ok(fleet)
+    }
+
+    /// Whether the caller has asked for the report in a file of their own.
+    pub fn reports_elsewhere(args: &DemoArgs) -> bool {
+        args.fleet.iter().any(|arg| arg.to_string_lossy().starts_with("--report-json"))
     }
 
     /// What it printed.

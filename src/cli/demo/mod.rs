@@ -72,7 +72,7 @@ pub struct DemoArgs {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// After `--`: what the load tester does instead of the invented fleet, such as `replay` with its options; it is told
-    /// by the demo how to reach the engine
+    /// by the demo how to reach the engine, and nothing of --for, --riders, --orders-per-second, --drain-for and --seed
     #[arg(last = true, value_name = "LOADTEST")]
     fleet: Vec<OsString>,
 }
@@ -217,7 +217,8 @@ async fn play(
         let claims = small::claims(Role::Admin, "demo", Vec::new(), Duration::from_secs(3_600));
         let admin = Tokens::new(secret.expose().as_bytes()).issue(&claims);
         let begin = async {
-            if args.fleet.is_empty() {
+            // A replay makes its own.
+            if args.fleet.first().is_none_or(|mode| mode != "replay") {
                 cities::seed(&url, &admin, args.ping_every.mul_f64(args.clock_speed)).await?;
             }
             Fleet::start(args, &url, &secret, folder.root(), environment).await
@@ -270,7 +271,9 @@ async fn play(
         println!("{}", Fleet::log(folder.root()));
     }
     let held = summary::print(&db, start, &figures, &fleet).await?;
-    println!("fleet report: {}", folder.root().join("report.json").display());
+    if !Fleet::reports_elsewhere(args) {
+        println!("fleet report: {}", folder.root().join("report.json").display());
+    }
     db.close().await;
     Ok(if held { End::Held } else { End::Broken })
 }

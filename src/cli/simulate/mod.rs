@@ -5,6 +5,7 @@ mod report;
 
 use std::{
     fs,
+    io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
     thread,
@@ -29,6 +30,9 @@ use crate::{
         virtual_city::{self, Failure, Settings},
     },
 };
+
+/// The longest time in which the orders of a window can be worked off.
+const LONGEST_DRAIN: Duration = Duration::from_secs(7 * 86_400);
 
 /// Which day is lived, and how. Durations and rates are in virtual time.
 #[derive(Clone, Debug, Args)]
@@ -108,7 +112,7 @@ fn ping_every(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// When a file cannot be read or written, or the arguments do not go together.
 pub fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
-    let plans = plan(args)?;
+    let (window, plans) = plan(args)?;
     let done: Vec<anyhow::Result<Lived>> = thread::scope(|threads| {
         let running: Vec<_> = plans.into_iter().map(|plan| threads.spawn(move || live(plan))).collect();
         let join = |thread: thread::ScopedJoinHandle<'_, _>| {
@@ -131,7 +135,7 @@ pub fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
         let every = cities.iter().map(|lived| json!({ "city": lived.city, "outcomes": lived.runs[0].outcomes() }));
         write(path, &serde_json::to_vec(&every.collect::<Value>())?)?;
     }
-    let report = SimulationReport::new(args, cities);
+    let report = SimulationReport::new(args, &window, cities);
     if let Some(path) = &args.report_json {
         write(path, &serde_json::to_vec_pretty(&report)?)?;
     }
@@ -139,7 +143,8 @@ pub fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
         write(path, report.page()?.as_bytes())?;
     }
     if !args.quiet {
-        println!("{}", report.text());
+        // Whoever reads it may have seen enough.
+        let _ = writeln!(std::io::stdout().lock(), "{}", report.text());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -150,7 +155,7 @@ struct Plan {
     settings: Settings,
 }
 
-fn plan(args: &SimulateArgs) -> anyhow::Result<Vec<Plan>> {
+fn plan(args: &SimulateArgs) -> anyhow::Result<(Window, Vec<Plan>)> {
     let usage = |words: &str| Err(anyhow::Error::from(UsageError(words.to_owned())));
     if args.from >= args.to {
         return usage("--from must come before --to");
@@ -168,7 +173,10 @@ fn plan(args: &SimulateArgs) -> anyhow::Result<Vec<Plan>> {
         Some(path) => policy(path)?,
         None => DispatchPolicy::default(),
     };
-    let drain_ms = i64::try_from(args.drain_for.as_millis()).unwrap_or(i64::MAX).min(7 * 86_400_000);
+    if args.drain_for > LONGEST_DRAIN {
+        return usage("--drain-for must not be longer than 7days");
+    }
+    let drain_ms = i64::try_from(args.drain_for.as_millis()).unwrap_or(i64::MAX);
     let window = Window { from_s: args.from, to_s: args.to, drain_ms, fleet: args.fleet };
     let mut plans = vec![];
     for (index, (code, files)) in codes.iter().zip(args.orders.iter().zip(&args.couriers)).enumerate() {
@@ -191,7 +199,7 @@ fn plan(args: &SimulateArgs) -> anyhow::Result<Vec<Plan>> {
             },
         });
     }
-    Ok(plans)
+    Ok((window, plans))
 }
 
 /// Reads a policy.
@@ -249,6 +257,7 @@ mod tests {
             "x --city aa --city aa --orders o.csv --orders p.csv --couriers c.csv --couriers d.csv",
             "x --orders o.csv --couriers c.csv --from 12:00 --to 12:00",
             "x --orders o.csv --couriers c.csv --policy no/such/file",
+            "x --orders o.csv --couriers c.csv --drain-for 8days",
         ] {
             assert!(error(line).is::<UsageError>(), "{line}");
         }

@@ -10,7 +10,7 @@ use crate::{
     replay::{
         page::{self, PageError},
         report::{CityRuns, Note, Report, Run},
-        scenario::Notes,
+        scenario::{Notes, Window},
         table,
         virtual_city::{Machine, NOT_SIMULATED},
     },
@@ -58,10 +58,10 @@ struct CityMachine {
 
 impl SimulationReport {
     /// From the days that were lived.
-    pub fn new(args: &SimulateArgs, cities: Vec<Lived>) -> Self {
-        let mut notes = settings(args);
+    pub fn new(args: &SimulateArgs, window: &Window, cities: Vec<Lived>) -> Self {
+        let mut notes = settings(args, window);
         for lived in &cities {
-            notes.push(Note::new(format!("Data of {}", lived.city), data(&lived.data)));
+            notes.push(Note::new(format!("Data of {}", lived.city), lived.data.words()));
         }
         let (mut machine, mut runs) = (vec![], vec![]);
         for Lived { city, real_s, orders_per_real_s, commands_per_real_s, machine: did, data: _, runs: its } in cities {
@@ -120,23 +120,14 @@ impl CityMachine {
     }
 }
 
-fn settings(args: &SimulateArgs) -> Vec<Note> {
-    let time = |s: u32| format!("{:02}:{:02}", s / 3_600, s % 3_600 / 60);
+fn settings(args: &SimulateArgs, window: &Window) -> Vec<Note> {
     let manners = &args.manners;
     let policy = args.policy.as_ref().map_or("the default".to_owned(), |path| path.display().to_string());
     let ping =
         args.ping_every.map_or("as the policy says".to_owned(), |every| humantime::format_duration(every).to_string());
     let not_simulated: Vec<String> = NOT_SIMULATED.iter().map(|(name, why)| format!("{name} ({why})")).collect();
     vec![
-        Note::new(
-            "Window",
-            format!(
-                "{} to {}, worked off for at most {}",
-                time(args.from),
-                time(args.to),
-                humantime::format_duration(args.drain_for)
-            ),
-        ),
+        Note::new("Window", window.words()),
         Note::new("Fleet", format!("{:.0} % of the couriers", args.fleet * 100.0)),
         Note::new("Acceptance", manners.acceptance()),
         Note::new("Streets", format!("{} times as long as the straight line", args.detour)),
@@ -148,20 +139,6 @@ fn settings(args: &SimulateArgs) -> Vec<Note> {
         Note::new("Seed", args.seed.to_string()),
         Note::new("Program", concat!("dispatch ", env!("CARGO_PKG_VERSION"))),
     ]
-}
-
-fn data(notes: &Notes) -> String {
-    format!(
-        "{} of the day's {} orders ({} of the day were ready before they were placed, {} of the window were promised before \
-         they were ready); {} of {} couriers ({} skipped: off duty before on)",
-        notes.orders_in_window,
-        notes.orders_in_day,
-        notes.orders_clamped_ready_before_placed,
-        notes.orders_in_window_promised_before_ready,
-        notes.couriers_in_window_and_drain,
-        notes.couriers_in_day,
-        notes.couriers_skipped_off_before_on,
-    )
 }
 
 /// The most memory that this process has held, where the system tells (Linux).

@@ -59,24 +59,7 @@ pub(super) struct Books {
 impl Books {
     /// Empty books for so many orders and riders.
     pub fn new(orders: &[PlannedOrder], riders: usize) -> Self {
-        let page = |order: &PlannedOrder| Page {
-            outcome: OrderOutcome {
-                number: order.number,
-                placed: order.at,
-                ready: order.ready,
-                promise: order.promise,
-                due: None,
-                assigned: None,
-                at_pickup: None,
-                picked_up: None,
-                delivered: None,
-                ended: None,
-                end: End::Open,
-                offers: 0,
-            },
-            arrivals: vec![],
-            rider: None,
-        };
+        let page = |order: &PlannedOrder| Page { outcome: OrderOutcome::planned(order), arrivals: vec![], rider: None };
         let diaries = vec![Diary::default(); riders];
         Self { pages: orders.iter().map(page).collect(), diaries, on_duty: 0, open: orders.len() }
     }

@@ -75,11 +75,12 @@ impl World {
             Err(RejectReason::Replay(_)) => self.count("placement replayed"),
             Err(_) => self.count("duplicate reference"),
         }
-        // The answer takes a moment of its own, and the next write of the same thing stays behind it.
+        // The answer takes a moment of its own; answers about the same thing keep their order, and the next write of it
+        // stays behind them.
         let spread = if self.chance(self.faults.slow) { 5_000 } else { 20 };
-        let at = self.now + Duration::from_millis(self.rng.random_range(0..spread));
         let free = self.journal.not_before.entry(subject(&write)).or_default();
-        *free = (*free).max(at);
+        let at = (self.now + Duration::from_millis(self.rng.random_range(0..spread))).max(*free);
+        *free = at;
         self.at(at, Event::Answer(self.incarnation, transition, result.clone()));
         if self.chance(self.faults.answer_twice) {
             self.count("answer twice");

@@ -220,21 +220,16 @@ fn the_same_seed_lives_the_same_life() {
     assert_ne!(first.digest, live(Plan { trace_from: 0, ..plan(43, 600) }).digest);
 }
 
-/// The seeds and minutes within which a defect has to be caught.
-const HUNT: (std::ops::RangeInclusive<u64>, u64) = (1..=8, 1_000);
+/// The seed and the minutes within which a defect has to be caught.
+const HUNT: (u64, u64) = (1, 1_000);
 
 /// Hunts a defect with nothing but the auditor's eyes: the engine's own invariants are not asked.
 fn is_caught(defect: Defect) {
-    let (seeds, minutes) = HUNT;
-    for seed in seeds {
-        let hunt = Plan { defect: Some(defect), inside: false, ..plan(seed, minutes) };
-        if let Some(Broken { what, minute, step, .. }) = live(hunt).broken {
-            println!("{defect:?} is caught in minute {minute} of seed {seed}, step {step}: {what}");
-            assert!(minute <= minutes, "{defect:?} was found after the faults had stopped only");
-            return;
-        }
-    }
-    panic!("nobody noticed {defect:?}");
+    let (seed, minutes) = HUNT;
+    let hunt = Plan { defect: Some(defect), inside: false, ..plan(seed, minutes) };
+    let Some(Broken { what, minute, step, .. }) = live(hunt).broken else { panic!("nobody noticed {defect:?}") };
+    println!("{defect:?} is caught in minute {minute} of seed {seed}, step {step}: {what}");
+    assert!(minute <= minutes, "{defect:?} was found after the faults had stopped only");
 }
 
 #[test]
@@ -259,6 +254,6 @@ fn an_engine_that_forgets_the_holder_is_caught() {
 
 #[test]
 fn a_sound_engine_passes_where_the_defects_are_caught() {
-    let (seeds, minutes) = HUNT;
-    campaign(&seeds.map(|seed| plan(seed, minutes)).collect::<Vec<_>>());
+    let (seed, minutes) = HUNT;
+    campaign(&[plan(seed, minutes)]);
 }
