@@ -17,7 +17,7 @@ use super::{
     id_source::IdSource,
     matching::Brain,
     order_queue::OrderQueue,
-    rider_index::RiderIndex,
+    rider_index::{Means, RiderIndex},
     state::{ClosedOffer, Deferred, EndedOrder, LiveOrder, LiveRider, Pending},
 };
 
@@ -80,6 +80,7 @@ impl City {
     /// An empty city that decides with `brain`. `seed` feeds the ids it makes and nothing else.
     #[must_use]
     pub fn new(settings: domain::city::City, seed: u64, brain: Brain) -> Self {
+        let (lon, lat) = settings.boundary.middle();
         Self {
             settings,
             brain,
@@ -89,7 +90,7 @@ impl City {
             offers: BTreeMap::new(),
             scheduled: BTreeSet::new(),
             queue: OrderQueue::default(),
-            index: RiderIndex::default(),
+            index: RiderIndex::around(lat, lon),
             pending: BTreeMap::new(),
             placing: 0,
             deferred: BTreeMap::new(),
@@ -190,10 +191,12 @@ impl City {
 
     /// Brings the index in line with a rider: in it stand the riders who may be offered work.
     pub(super) fn reindex(&mut self, now: Timestamp, rider: RiderId) {
-        let place = self.riders.get(&rider).filter(|live| self.is_offerable(now, live)).and_then(|live| live.fix);
-        match place {
-            Some(fix) => self.index.put(rider, fix.position),
-            None => self.index.remove(rider),
+        match self.riders.get(&rider).filter(|live| self.is_offerable(now, live)) {
+            Some(LiveRider { fix: Some(fix), profile, .. }) => {
+                let means = Means { vehicle: profile.vehicle, free_units: profile.capacity_units };
+                self.index.put(rider, fix.position, means);
+            }
+            _ => self.index.remove(rider),
         }
         self.touch_rider(rider);
     }

@@ -72,7 +72,8 @@ fn search(view: &View<'_>, order: &OrderFacts<'_>, taken: &BTreeSet<RiderId>, ra
     let limit_m = view.policy.radius_steps_m.last().copied().unwrap_or(0.0);
     let mut found = Search { best: None, in_radius: None, somebody_refused: false };
     let mut eligible = 0;
-    for (rider, distance_m) in view.index.nearest(order.pickup, limit_m) {
+    let need = view.eligibility.need(order);
+    for (rider, distance_m) in view.index.nearest_with(order.pickup, limit_m, need) {
         if taken.contains(&rider) {
             continue;
         }
