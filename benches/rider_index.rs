@@ -34,6 +34,9 @@ const NEAREST: usize = 10;
 /// Longest time for one series of updates; slow rivals do fewer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What takes longer counts as this.
+const LONGEST_NS: u64 = 60_000_000_000;
+
 const MEANS: Means = Means { vehicle: Vehicle::Motorcycle, free_units: 10 };
 
 /// What is measured.
@@ -141,7 +144,7 @@ impl Fleet {
     }
 
     fn stands(&self, number: usize) -> bool {
-        self.life == Life::Crowd && number % 2 == 0
+        self.life == Life::Crowd && number.is_multiple_of(2)
     }
 
     fn somewhere(&mut self) -> [f64; 2] {
@@ -235,7 +238,7 @@ fn measure<R: Rival>(n: usize, life: Life) -> Anyhow<Line> {
             }
         }
     }
-    let (mut update, mut nearest) = (Histogram::new(3)?, Histogram::new(3)?);
+    let (mut update, mut nearest) = (Histogram::new_with_max(LONGEST_NS, 3)?, Histogram::new_with_max(LONGEST_NS, 3)?);
     let patience = Instant::now();
     for (number, ping) in fleet.round().into_iter().take(200_000) {
         if patience.elapsed() > PATIENCE {

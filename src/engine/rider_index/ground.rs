@@ -9,7 +9,8 @@ use crate::domain::ids::RiderId;
 
 use super::{cells::Cells, means::Packed, plane::Point};
 
-/// Riders per leaf, unless all of them stand on one spot.
+/// Riders per leaf, unless all of them stand on one spot. Smaller leaves are left sooner, larger ones hold more riders
+/// that a search must rank; from 16 to 48 the differences are small.
 pub(super) const LEAF: usize = 32;
 
 /// Two sibling leaves with so many riders together are joined; well below [`LEAF`], so that a rider who goes to and fro

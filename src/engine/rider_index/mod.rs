@@ -1,16 +1,16 @@
 //! Where the riders who may be offered work are: nearest in true metres anywhere on earth, in exact order, although most
 //! pings change nothing but the rider's own position.
 //!
-//! Three levels. An R-tree (`cells`) holds the squares of 512 m that have riders; in each square a k-d tree (`ground`)
+//! Three levels. An R-tree (`cells`) holds the squares of 1,024 m that have riders; in each square a k-d tree (`ground`)
 //! has leaves of at most 32 riders, fewer metres wide where it is crowded; a leaf holds its riders' true positions. A
 //! ping moves a rider by one write as long as the rider stays within the leaf: **the leaf is the bound** of the laziness.
 //! Beyond it the rider changes leaves, and only the first rider of a square and the last one touch the R-tree. A search
 //! goes by lower bounds of squares and leaves and ranks by true positions (`nearest`), so it is exact.
 //!
 //! Costs, with n riders: `put` O(1) within the leaf, else O(log n); `remove` O(log n); the nearest k O(k + log n). None of
-//! them depends on how many riders stand on one spot. Memory: about 100 bytes per rider (24 for the seat, 32 for the
-//! member of a leaf that is three fifths full on average, 10 for the id, the rest nodes), measured by the benchmark
-//! `rider_index`.
+//! them depends on how many riders stand on one spot; only a search for means that most of a crowd lack goes through it.
+//! Memory: about 100 bytes per rider in a city of 100,000, as the benchmark `rider_index` measures: 24 for the seat, 32
+//! for each place in leaves that are three fifths full, 10 for finding the id, the rest for nodes.
 
 mod cells;
 mod ground;

@@ -112,7 +112,7 @@ impl<'a, C: Iterator<Item = (f64, u32)>> Nearest<'a, C> {
     }
 
     /// The next rider of a crowd that will do, and the place after it.
-    fn from_crowd(&self, leaf: u32, next: u32) -> Option<(u32, u32)> {
+    fn next_of(&self, leaf: u32, next: u32) -> Option<(u32, u32)> {
         let Body::Leaf(members) = self.ground.body(leaf) else { return None };
         let rest = members.get(next as usize..)?;
         let ahead = rest.iter().position(|member| self.test.passes(member.means))?;
@@ -136,7 +136,7 @@ impl<C: Iterator<Item = (f64, u32)>> Iterator for Nearest<'_, C> {
                 return None;
             }
             let slot = match lead.what {
-                What::Crowd { leaf, next } => match self.from_crowd(leaf, next) {
+                What::Crowd { leaf, next } => match self.next_of(leaf, next) {
                     Some((slot, next)) => {
                         if let Some(mut top) = self.heap.peek_mut() {
                             top.what = What::Crowd { leaf, next };
