@@ -12,6 +12,7 @@ use crate::domain::{
 };
 
 use super::{
+    alarms::Alarms,
     command::{Command, Outcome, Refusal},
     effect::{Alert, Effect, Measure, Notice, OfferRecord},
     id_source::IdSource,
@@ -40,6 +41,10 @@ pub struct City {
     pub(super) scheduled: BTreeSet<(Timestamp, OrderId)>,
     pub(super) queue: OrderQueue,
     pub(super) index: RiderIndex,
+    /// One per rider at most; the rider's `look_at`.
+    pub(super) rider_alarms: Alarms<RiderId>,
+    pub(super) offer_alarms: Alarms<OfferId>,
+    pub(super) round_alarms: Alarms<OrderId>,
     pub(super) pending: BTreeMap<TransitionId, Pending>,
     /// Placements among the pending writes.
     pub(super) placing: usize,
@@ -91,6 +96,9 @@ impl City {
             scheduled: BTreeSet::new(),
             queue: OrderQueue::default(),
             index: RiderIndex::around(lat, lon),
+            rider_alarms: Alarms::default(),
+            offer_alarms: Alarms::default(),
+            round_alarms: Alarms::default(),
             pending: BTreeMap::new(),
             placing: 0,
             deferred: BTreeMap::new(),
@@ -134,7 +142,10 @@ impl City {
             }
             Command::Committed { transition } => self.committed(now, transition),
             Command::Rejected { transition, why } => self.rejected(now, transition, &why),
-            Command::SetCity(settings) => self.settings = *settings,
+            Command::SetCity(settings) => {
+                self.settings = *settings;
+                self.watch_everything(now);
+            }
         }
     }
 
@@ -191,12 +202,21 @@ impl City {
 
     /// Brings the index in line with a rider: in it stand the riders who may be offered work.
     pub(super) fn reindex(&mut self, now: Timestamp, rider: RiderId) {
-        match self.riders.get(&rider).filter(|live| self.is_offerable(now, live)) {
-            Some(LiveRider { fix: Some(fix), profile, .. }) => {
+        let live = self.riders.get(&rider);
+        let place = live.filter(|live| self.is_offerable(now, live)).and_then(|live| Some((live.fix?, &live.profile)));
+        match place {
+            Some((fix, profile)) => {
                 let means = Means { vehicle: profile.vehicle, free_units: profile.capacity_units };
                 self.index.put(rider, fix.position, means);
             }
-            _ => self.index.remove(rider),
+            None => self.index.remove(rider),
+        }
+        let due = live.and_then(|live| {
+            // Most pings find an alarm that goes off earlier.
+            self.rider_due(live, place.is_some()).filter(|due| live.look_at.is_none_or(|set| set > *due))
+        });
+        if due.is_some() {
+            self.watch_rider(now, rider, due);
         }
         self.touch_rider(rider);
     }

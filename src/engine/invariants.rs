@@ -1,6 +1,9 @@
 //! What must hold of a city after every step. Checked by tests and by the simulation, never trusted to be obvious.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::domain::{
     order::{Custody, OrderStatus},
@@ -8,6 +11,7 @@ use crate::domain::{
 };
 
 use super::{
+    alarms::INSTANT,
     city::City,
     snapshot::stops_left,
     state::{LiveOrder, Then},
@@ -27,6 +31,7 @@ pub fn check(city: &City, now: Timestamp) -> Result<(), Broken> {
     riders_agree_with_orders(city)?;
     offers_agree(city)?;
     index_agrees(city, now)?;
+    alarms_agree(city, now)?;
     pending_agrees(city)
 }
 
@@ -123,6 +128,40 @@ fn index_agrees(city: &City, now: Timestamp) -> Result<(), Broken> {
     }
     let live = city.riders.keys().filter(|rider| city.index.contains(**rider)).count();
     ensure(live == city.index.len(), || "the index holds an unknown rider".to_owned())
+}
+
+/// Whatever runs out is looked at in time: by the tick after its deadline.
+fn alarms_agree(city: &City, now: Timestamp) -> Result<(), Broken> {
+    let in_time = |at: Timestamp, due: Timestamp| at <= due.max(now + INSTANT);
+    let mut set: BTreeMap<_, _> = city.rider_alarms.iter().map(|(at, rider)| (rider, at)).collect();
+    for (id, live) in &city.riders {
+        ensure(set.remove(id) == live.look_at, || format!("{id:?} is not looked at at {:?}", live.look_at))?;
+        let in_index = city.index.contains(*id);
+        let missed = in_index && city.last_tick.is_some_and(|tick| !city.is_fresh(tick, live));
+        ensure(!missed, || format!("{id:?} was stale at the last tick and is in the index"))?;
+        let due = city.rider_due(live, in_index);
+        ensure(due.is_none_or(|due| live.look_at.is_some_and(|at| in_time(at, due))), || {
+            format!("{id:?} is looked at at {:?}, not at {due:?}", live.look_at)
+        })?;
+    }
+    ensure(set.is_empty() && city.rider_alarms.iter().count() <= city.riders.len(), || {
+        format!("alarms without a rider: {set:?}")
+    })?;
+    let ttl = city.settings.policy.offer_ttl();
+    for (id, record) in &city.offers {
+        let due = record.answer_due(ttl);
+        ensure(city.offer_alarms.iter().any(|(at, offer)| offer == *id && in_time(at, due)), || {
+            format!("nobody looks at {id:?} when its answer is due")
+        })?;
+    }
+    let every = Duration::from_secs(city.settings.policy.round_every_s.into());
+    for (id, _) in city.queue.iter() {
+        let Some(since) = city.orders.get(&id).and_then(|live| live.exhausted_since) else { continue };
+        ensure(city.round_alarms.iter().any(|(at, order)| order == id && in_time(at, since + every)), || {
+            format!("nobody begins the next round of {id:?}")
+        })?;
+    }
+    Ok(())
 }
 
 fn pending_agrees(city: &City) -> Result<(), Broken> {

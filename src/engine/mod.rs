@@ -1,6 +1,7 @@
 //! One city's brain. Pure: commands in, effects out, time as an argument. The same code runs live, in the seeded
 //! simulation and in the quality benchmark.
 
+mod alarms;
 mod city;
 pub mod command;
 mod commit;

@@ -78,7 +78,9 @@ impl City {
                 && live.offer.is_none()
         });
         if gone && !self.duty_unsaved.contains_key(&rider) {
-            self.riders.remove(&rider);
+            if let Some(at) = self.riders.remove(&rider).and_then(|live| live.look_at) {
+                self.rider_alarms.unset(at, rider);
+            }
             self.index.remove(rider);
             self.touched.riders.remove(&rider);
             self.touched.gone.insert(rider);
@@ -90,7 +92,10 @@ impl City {
         match self.riders.get_mut(&rider) {
             Some(live) if live.session == Some(session) => {
                 live.heard_at = now;
-                live.silence_told = false;
+                if std::mem::take(&mut live.silence_told) {
+                    // Silence counts again.
+                    self.watch_rider_again(now, rider);
+                }
                 true
             }
             _ => false,

@@ -38,6 +38,8 @@ pub(super) struct LiveRider {
     pub plan: Vec<PlanStop>,
     /// Operators were told that this carrier is silent.
     pub silence_told: bool,
+    /// When the alarm goes off.
+    pub look_at: Option<Timestamp>,
 }
 
 impl LiveRider {
@@ -54,6 +56,7 @@ impl LiveRider {
             orders: Vec::new(),
             plan: Vec::new(),
             silence_told: false,
+            look_at: None,
         }
     }
 }

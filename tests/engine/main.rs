@@ -5,3 +5,4 @@ mod harness;
 mod riders;
 mod scenarios;
 mod simulation;
+mod sweeps;
