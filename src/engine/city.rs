@@ -20,6 +20,7 @@ use super::{
     order_queue::OrderQueue,
     rider_index::{Means, RiderIndex},
     state::{ClosedOffer, Deferred, EndedOrder, LiveOrder, LiveRider, Pending},
+    view::Counts,
 };
 
 pub use super::restore::{CityImage, StoredRider};
@@ -61,6 +62,8 @@ pub struct City {
     pub(super) delivered: u64,
     pub(super) ended_otherwise: u64,
     pub(super) touched: Touched,
+    /// The figures as of the last `take_changes`.
+    pub(super) tally: Counts,
     pub(super) out: Vec<Effect>,
 }
 
@@ -111,6 +114,7 @@ impl City {
             delivered: 0,
             ended_otherwise: 0,
             touched: Touched::default(),
+            tally: Counts::default(),
             out: Vec::new(),
         }
     }

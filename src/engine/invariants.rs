@@ -32,6 +32,7 @@ pub fn check(city: &City, now: Timestamp) -> Result<(), Broken> {
     offers_agree(city)?;
     index_agrees(city, now)?;
     alarms_agree(city, now)?;
+    counts_agree(city, now)?;
     pending_agrees(city)
 }
 
@@ -128,6 +129,11 @@ fn index_agrees(city: &City, now: Timestamp) -> Result<(), Broken> {
     }
     let live = city.riders.keys().filter(|rider| city.index.contains(**rider)).count();
     ensure(live == city.index.len(), || "the index holds an unknown rider".to_owned())
+}
+
+fn counts_agree(city: &City, now: Timestamp) -> Result<(), Broken> {
+    let (kept, counted) = (city.counts(now), city.recount(now));
+    ensure(kept == counted, || format!("{kept:?} is shown, and there are {counted:?}"))
 }
 
 /// Whatever runs out is looked at in time: by the tick after its deadline.

@@ -5,6 +5,7 @@ mod alarms;
 mod city;
 pub mod command;
 mod commit;
+mod counts;
 pub mod effect;
 mod id_source;
 pub mod invariants;

@@ -50,6 +50,7 @@ impl City {
             let rider = stored.profile.id;
             city.riders.insert(rider, LiveRider::away(stored.profile, stored.duty, now));
             city.watch_rider_again(now, rider);
+            city.touch_rider(rider);
         }
         for (spec, state) in image.orders {
             city.restore_order(now, spec, state);
@@ -81,6 +82,7 @@ impl City {
         let live = self.riders.entry(rider).or_insert_with(|| LiveRider::away(profile, Duty::Off, now));
         live.orders.push(order);
         live.plan.extend(stops_left(status, order));
+        self.touch_rider(rider);
     }
 
     fn restore_offer(&mut self, now: Timestamp, mut record: OfferRecord) {

@@ -78,8 +78,9 @@ impl City {
                 && live.offer.is_none()
         });
         if gone && !self.duty_unsaved.contains_key(&rider) {
-            if let Some(at) = self.riders.remove(&rider).and_then(|live| live.look_at) {
-                self.rider_alarms.unset(at, rider);
+            if let Some(live) = self.riders.remove(&rider) {
+                self.uncount_rider(&live);
+                live.look_at.into_iter().for_each(|at| self.rider_alarms.unset(at, rider));
             }
             self.index.remove(rider);
             self.touched.riders.remove(&rider);

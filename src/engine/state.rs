@@ -13,6 +13,7 @@ use crate::domain::{
 
 use super::{
     command::Command,
+    counts::{OrderShare, RiderShare},
     effect::{OfferRecord, OrderState},
     view::{StopKind, WaitReason},
 };
@@ -40,6 +41,8 @@ pub(super) struct LiveRider {
     pub silence_told: bool,
     /// When the alarm goes off.
     pub look_at: Option<Timestamp>,
+    /// What the tally has of this rider.
+    pub counted: RiderShare,
 }
 
 impl LiveRider {
@@ -57,6 +60,7 @@ impl LiveRider {
             plan: Vec::new(),
             silence_told: false,
             look_at: None,
+            counted: RiderShare::NOTHING,
         }
     }
 }
@@ -94,6 +98,8 @@ pub(super) struct LiveOrder {
     pub exhausted_since: Option<Timestamp>,
     /// Milliseconds between the earliest possible delivery and the promise.
     pub slack_ms: i64,
+    /// What the tally has of this order.
+    pub counted: OrderShare,
 }
 
 impl LiveOrder {
