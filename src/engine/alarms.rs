@@ -55,9 +55,19 @@ impl<K: Copy + Ord> Alarms<K> {
         due
     }
 
-    /// Every alarm.
-    pub fn iter(&self) -> impl Iterator<Item = (Timestamp, K)> + '_ {
-        self.line.iter().copied()
+    /// How many alarms are set.
+    pub fn len(&self) -> usize {
+        self.line.len()
+    }
+
+    /// Whether something has an alarm at a time.
+    pub fn is_set(&self, at: Timestamp, key: K) -> bool {
+        self.line.contains(&(at, key))
+    }
+
+    /// Whether something has an alarm by a time.
+    pub fn is_set_by(&self, at: Timestamp, key: K) -> bool {
+        self.is_set(at, key) || self.due(at).any(|due| due == key)
     }
 }
 
@@ -140,6 +150,7 @@ mod tests {
         assert!(alarms.take_due(at(9)).is_empty());
         assert_eq!(alarms.take_due(at(20)), ['b', 'a']);
         assert!(alarms.take_due(at(20)).is_empty());
-        assert_eq!(alarms.iter().collect::<Vec<_>>(), [(at(30), 'c')]);
+        assert!(alarms.len() == 1 && alarms.is_set(at(30), 'c'));
+        assert!(alarms.is_set_by(at(31), 'c') && !alarms.is_set_by(at(29), 'c') && !alarms.is_set_by(at(31), 'a'));
     }
 }

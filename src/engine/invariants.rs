@@ -1,9 +1,6 @@
 //! What must hold of a city after every step. Checked by tests and by the simulation, never trusted to be obvious.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use crate::domain::{
     order::{Custody, OrderStatus},
@@ -138,32 +135,32 @@ fn counts_agree(city: &City, now: Timestamp) -> Result<(), Broken> {
 
 /// Whatever runs out is looked at in time: by the tick after its deadline.
 fn alarms_agree(city: &City, now: Timestamp) -> Result<(), Broken> {
-    let in_time = |at: Timestamp, due: Timestamp| at <= due.max(now + INSTANT);
-    let mut set: BTreeMap<_, _> = city.rider_alarms.iter().map(|(at, rider)| (rider, at)).collect();
+    let by = |due: Timestamp| due.max(now + INSTANT);
+    let mut set = 0;
     for (id, live) in &city.riders {
-        ensure(set.remove(id) == live.look_at, || format!("{id:?} is not looked at at {:?}", live.look_at))?;
+        set += usize::from(live.look_at.is_some());
+        ensure(live.look_at.is_none_or(|at| city.rider_alarms.is_set(at, *id)), || {
+            format!("{id:?} is not looked at at {:?}", live.look_at)
+        })?;
         let in_index = city.index.contains(*id);
         let missed = in_index && city.last_tick.is_some_and(|tick| !city.is_fresh(tick, live));
         ensure(!missed, || format!("{id:?} was stale at the last tick and is in the index"))?;
         let due = city.rider_due(live, in_index);
-        ensure(due.is_none_or(|due| live.look_at.is_some_and(|at| in_time(at, due))), || {
+        ensure(due.is_none_or(|due| live.look_at.is_some_and(|at| at <= by(due))), || {
             format!("{id:?} is looked at at {:?}, not at {due:?}", live.look_at)
         })?;
     }
-    ensure(set.is_empty() && city.rider_alarms.iter().count() <= city.riders.len(), || {
-        format!("alarms without a rider: {set:?}")
-    })?;
+    ensure(set == city.rider_alarms.len(), || "an alarm belongs to no rider".to_owned())?;
     let ttl = city.settings.policy.offer_ttl();
     for (id, record) in &city.offers {
-        let due = record.answer_due(ttl);
-        ensure(city.offer_alarms.iter().any(|(at, offer)| offer == *id && in_time(at, due)), || {
+        ensure(city.offer_alarms.is_set_by(by(record.answer_due(ttl)), *id), || {
             format!("nobody looks at {id:?} when its answer is due")
         })?;
     }
     let every = Duration::from_secs(city.settings.policy.round_every_s.into());
     for (id, _) in city.queue.iter() {
         let Some(since) = city.orders.get(&id).and_then(|live| live.exhausted_since) else { continue };
-        ensure(city.round_alarms.iter().any(|(at, order)| order == id && in_time(at, since + every)), || {
+        ensure(city.round_alarms.is_set_by(by(since + every), id), || {
             format!("nobody begins the next round of {id:?}")
         })?;
     }
