@@ -1,6 +1,6 @@
 //! A city: the area, the calendar and the policy of one market.
 
-use geo::{Contains, LineString, Polygon};
+use geo::{BoundingRect, Contains, LineString, Polygon};
 
 use super::{ids::CityCode, money::Currency, policy::DispatchPolicy, position::Position, text::named_enum};
 
@@ -57,6 +57,13 @@ impl Boundary {
     #[must_use]
     pub fn contains(&self, position: Position) -> bool {
         self.0.contains(&position.point())
+    }
+
+    /// The middle of the box around the corners, as `(lon, lat)`, in GeoJSON's order.
+    #[must_use]
+    pub fn middle(&self) -> (f64, f64) {
+        // A ring has corners, so there is a box around it.
+        self.0.bounding_rect().map_or((0.0, 0.0), |around| around.center().x_y())
     }
 
     /// The corners, closed, as `(lon, lat)`, in GeoJSON's order.

@@ -12,14 +12,16 @@ use crate::domain::{
 };
 
 use super::{
+    alarms::Alarms,
     command::{Command, Outcome, Refusal},
     defects::{Defect, Defects},
     effect::{Alert, Effect, Measure, Notice, OfferRecord},
     id_source::IdSource,
     matching::Brain,
     order_queue::OrderQueue,
-    rider_index::RiderIndex,
+    rider_index::{Means, RiderIndex},
     state::{ClosedOffer, Deferred, EndedOrder, LiveOrder, LiveRider, Pending},
+    view::Counts,
 };
 
 pub use super::restore::{CityImage, MEMORY, StoredEnd, StoredRider};
@@ -42,6 +44,10 @@ pub struct City {
     pub(super) scheduled: BTreeSet<(Timestamp, OrderId)>,
     pub(super) queue: OrderQueue,
     pub(super) index: RiderIndex,
+    /// One per rider at most; the rider's `look_at`.
+    pub(super) rider_alarms: Alarms<RiderId>,
+    pub(super) offer_alarms: Alarms<OfferId>,
+    pub(super) round_alarms: Alarms<OrderId>,
     pub(super) pending: BTreeMap<TransitionId, Pending>,
     /// Placements among the pending writes.
     pub(super) placing: usize,
@@ -58,6 +64,8 @@ pub struct City {
     pub(super) delivered: u64,
     pub(super) ended_otherwise: u64,
     pub(super) touched: Touched,
+    /// The figures as of the last `take_changes`.
+    pub(super) tally: Counts,
     pub(super) out: Vec<Effect>,
 }
 
@@ -82,6 +90,7 @@ impl City {
     /// An empty city that decides with `brain`. `seed` feeds the ids it makes and nothing else.
     #[must_use]
     pub fn new(settings: domain::city::City, seed: u64, brain: Brain) -> Self {
+        let (lon, lat) = settings.boundary.middle();
         Self {
             settings,
             brain,
@@ -92,7 +101,10 @@ impl City {
             offers: BTreeMap::new(),
             scheduled: BTreeSet::new(),
             queue: OrderQueue::default(),
-            index: RiderIndex::default(),
+            index: RiderIndex::around(lat, lon),
+            rider_alarms: Alarms::default(),
+            offer_alarms: Alarms::default(),
+            round_alarms: Alarms::default(),
             pending: BTreeMap::new(),
             placing: 0,
             deferred: BTreeMap::new(),
@@ -105,6 +117,7 @@ impl City {
             delivered: 0,
             ended_otherwise: 0,
             touched: Touched::default(),
+            tally: Counts::default(),
             out: Vec::new(),
         }
     }
@@ -136,7 +149,10 @@ impl City {
             }
             Command::Committed { transition } => self.committed(now, transition),
             Command::Rejected { transition, why } => self.rejected(now, transition, &why),
-            Command::SetCity(settings) => self.settings = *settings,
+            Command::SetCity(settings) => {
+                self.settings = *settings;
+                self.watch_everything(now);
+            }
         }
     }
 
@@ -193,10 +209,21 @@ impl City {
 
     /// Brings the index in line with a rider: in it stand the riders who may be offered work.
     pub(super) fn reindex(&mut self, now: Timestamp, rider: RiderId) {
-        let place = self.riders.get(&rider).filter(|live| self.is_offerable(now, live)).and_then(|live| live.fix);
+        let live = self.riders.get(&rider);
+        let place = live.filter(|live| self.is_offerable(now, live)).and_then(|live| Some((live.fix?, &live.profile)));
         match place {
-            Some(fix) => self.index.put(rider, fix.position),
+            Some((fix, profile)) => {
+                let means = Means { vehicle: profile.vehicle, free_units: profile.capacity_units };
+                self.index.put(rider, fix.position, means);
+            }
             None => self.index.remove(rider),
+        }
+        let due = live.and_then(|live| {
+            // Most pings find an alarm that goes off earlier.
+            self.rider_due(live, place.is_some()).filter(|due| live.look_at.is_none_or(|set| set > *due))
+        });
+        if due.is_some() {
+            self.watch_rider(now, rider, due);
         }
         self.touch_rider(rider);
     }

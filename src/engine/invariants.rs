@@ -1,6 +1,9 @@
 //! What must hold of a city after every step. Checked by tests and by the simulation, never trusted to be obvious.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::domain::{
     order::{Custody, OrderStatus},
@@ -8,6 +11,7 @@ use crate::domain::{
 };
 
 use super::{
+    alarms::INSTANT,
     city::City,
     snapshot::stops_left,
     state::{LiveOrder, Then},
@@ -27,6 +31,8 @@ pub fn check(city: &City, now: Timestamp) -> Result<(), Broken> {
     riders_agree_with_orders(city)?;
     offers_agree(city)?;
     index_agrees(city, now)?;
+    alarms_agree(city, now)?;
+    counts_agree(city, now)?;
     pending_agrees(city)?;
     duties_agree(city)
 }
@@ -144,6 +150,45 @@ fn index_agrees(city: &City, now: Timestamp) -> Result<(), Broken> {
         }
     }
     ensure(indexed == city.index.len(), || "the index holds an unknown rider".to_owned())
+}
+
+fn counts_agree(city: &City, now: Timestamp) -> Result<(), Broken> {
+    let (kept, counted) = (city.counts(now), city.recount(now));
+    ensure(kept == counted, || format!("{kept:?} is shown, and there are {counted:?}"))
+}
+
+/// Whatever runs out is looked at in time: by the tick after its deadline.
+fn alarms_agree(city: &City, now: Timestamp) -> Result<(), Broken> {
+    let by = |due: Timestamp| due.max(now + INSTANT);
+    let mut set = 0;
+    for (id, live) in &city.riders {
+        set += usize::from(live.look_at.is_some());
+        ensure(live.look_at.is_none_or(|at| city.rider_alarms.is_set(at, *id)), || {
+            format!("{id:?} is not looked at at {:?}", live.look_at)
+        })?;
+        let in_index = city.index.contains(*id);
+        let missed = in_index && city.last_tick.is_some_and(|tick| !city.is_fresh(tick, live));
+        ensure(!missed, || format!("{id:?} was stale at the last tick and is in the index"))?;
+        let due = city.rider_due(live, in_index);
+        ensure(due.is_none_or(|due| live.look_at.is_some_and(|at| at <= by(due))), || {
+            format!("{id:?} is looked at at {:?}, not at {due:?}", live.look_at)
+        })?;
+    }
+    ensure(set == city.rider_alarms.len(), || "an alarm belongs to no rider".to_owned())?;
+    let ttl = city.settings.policy.offer_ttl();
+    for (id, record) in &city.offers {
+        ensure(city.offer_alarms.is_set_by(by(record.answer_due(ttl)), *id), || {
+            format!("nobody looks at {id:?} when its answer is due")
+        })?;
+    }
+    let every = Duration::from_secs(city.settings.policy.round_every_s.into());
+    for (id, _) in city.queue.iter() {
+        let Some(since) = city.orders.get(&id).and_then(|live| live.exhausted_since) else { continue };
+        ensure(city.round_alarms.is_set_by(by(since + every), id), || {
+            format!("nobody begins the next round of {id:?}")
+        })?;
+    }
+    Ok(())
 }
 
 fn pending_agrees(city: &City) -> Result<(), Broken> {

@@ -1,9 +1,11 @@
 //! One city's brain. Pure: commands in, effects out, time as an argument. The same code runs live, in the seeded
 //! simulation and in the quality benchmark.
 
+mod alarms;
 mod city;
 pub mod command;
 mod commit;
+mod counts;
 mod defects;
 pub mod effect;
 mod id_source;

@@ -60,6 +60,7 @@ impl City {
             live.offer = Some(offer);
         }
         self.offers.insert(offer, record.clone());
+        self.watch_offer(now, offer);
         self.reindex(now, rider);
         self.write_order(now, order, next, vec![event], Some(record), Then::Offered { offer });
     }
@@ -131,6 +132,7 @@ impl City {
         }
         let (record, due) = (record.clone(), record.answer_due(ttl));
         if first {
+            self.watch_offer(now, offer);
             let transition = TransitionId(self.ids.next(now));
             self.pending.insert(transition, Pending { change: None, then: Then::Noted });
             self.out.push(Effect::Persist(Box::new(Write::Offer { transition, offer: record })));

@@ -13,6 +13,7 @@ use crate::domain::{
 use super::{
     city::{City, Remembered},
     command::{Command, Outcome, PlacementExtras, Refusal},
+    counts::OrderShare,
     defects::Defect,
     effect::{Effect, Measure, Notice, OfferRecord, OrderEvent, OrderState, OrderWrite, PlaceWrite, Write},
     order_queue::Urgency,
@@ -110,6 +111,7 @@ impl City {
             wait,
             exhausted_since: None,
             slack_ms,
+            counted: OrderShare::default(),
         }
     }
 
@@ -299,6 +301,7 @@ impl City {
     /// Takes an ended order out of everything that knows it, and frees its rider.
     pub(super) fn end_order(&mut self, now: Timestamp, order: OrderId) {
         let Some(live) = self.orders.remove(&order) else { return };
+        self.uncount_order(&live);
         let status = live.state.status;
         self.touched.queue |= self.queue.remove(order);
         if let Some(at) = live.spec.dispatch_at {

@@ -72,7 +72,10 @@ impl City {
     pub fn restore(settings: domain::city::City, seed: u64, now: Timestamp, image: CityImage) -> (Self, Vec<Effect>) {
         let mut city = Self::new(settings, seed, Brain::default());
         for stored in image.riders {
-            city.riders.insert(stored.profile.id, LiveRider::away(stored.profile, stored.duty, now));
+            let rider = stored.profile.id;
+            city.riders.insert(rider, LiveRider::away(stored.profile, stored.duty, now));
+            city.watch_rider_again(now, rider);
+            city.touch_rider(rider);
         }
         for (spec, state) in image.orders {
             city.restore_order(now, spec, state);
@@ -120,6 +123,7 @@ impl City {
         let live = self.riders.entry(rider).or_insert_with(|| LiveRider::away(profile, Duty::Off, now));
         live.orders.push(order);
         live.plan.extend(stops_left(status, order));
+        self.touch_rider(rider);
     }
 
     fn restore_offer(&mut self, now: Timestamp, mut record: OfferRecord) {
@@ -142,6 +146,8 @@ impl City {
         if let Some(live) = self.riders.get_mut(&record.rider) {
             live.offer = Some(record.id);
         }
-        self.offers.insert(record.id, record);
+        let offer = record.id;
+        self.offers.insert(offer, record);
+        self.watch_offer(now, offer);
     }
 }

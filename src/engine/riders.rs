@@ -79,7 +79,10 @@ impl City {
                 && live.offer.is_none()
         });
         if gone {
-            self.riders.remove(&rider);
+            if let Some(live) = self.riders.remove(&rider) {
+                self.uncount_rider(&live);
+                live.look_at.into_iter().for_each(|at| self.rider_alarms.unset(at, rider));
+            }
             self.index.remove(rider);
             self.touched.riders.remove(&rider);
             self.touched.gone.insert(rider);
@@ -91,7 +94,10 @@ impl City {
         match self.riders.get_mut(&rider) {
             Some(live) if live.session == Some(session) => {
                 live.heard_at = now;
-                live.silence_told = false;
+                if std::mem::take(&mut live.silence_told) {
+                    // Silence counts again.
+                    self.watch_rider_again(now, rider);
+                }
                 true
             }
             _ => false,

@@ -12,39 +12,12 @@ use super::{
     city::City,
     state::{LiveOrder, LiveRider, PlanStop},
     view::{
-        CityChanges, CitySnapshot, Counts, JobOrder, JobView, OfferView, OrderView, RiderState, RiderView, Stop,
-        StopKind, WaitReason,
+        CityChanges, CitySnapshot, JobOrder, JobView, OfferView, OrderView, RiderState, RiderView, Stop, StopKind,
+        WaitReason,
     },
 };
 
 impl City {
-    /// Figures at a moment.
-    #[must_use]
-    pub fn counts(&self, now: Timestamp) -> Counts {
-        let mut counts = Counts {
-            offers_open: count(self.offers.len()),
-            writes_pending: count(self.pending.len()),
-            delivered: self.delivered,
-            ended_otherwise: self.ended_otherwise,
-            ..Counts::default()
-        };
-        for live in self.riders.values() {
-            counts.riders_on_duty += u32::from(live.duty == Duty::On);
-            counts.riders_busy += u32::from(!live.orders.is_empty());
-            counts.riders_connected += u32::from(live.session.is_some());
-            counts.riders_idle += u32::from(self.rider_state(now, live) == RiderState::Idle);
-        }
-        for live in self.orders.values() {
-            if live.state.status.has_rider() {
-                counts.orders_active += 1;
-            } else {
-                counts.orders_waiting += 1;
-                counts.orders_due += u32::from(live.state.due_at.is_some());
-            }
-        }
-        counts
-    }
-
     /// The whole city.
     #[must_use]
     pub fn snapshot(&self, now: Timestamp) -> CitySnapshot {
@@ -67,6 +40,7 @@ impl City {
 
     /// What changed since the last call.
     pub fn take_changes(&mut self, now: Timestamp) -> CityChanges {
+        self.settle_counts();
         let touched = std::mem::take(&mut self.touched);
         CityChanges {
             orders: touched.orders.into_iter().filter_map(|order| self.order_view(order)).collect(),
@@ -183,10 +157,6 @@ fn stop(live: &LiveOrder, kind: StopKind) -> Stop {
         StopKind::Drop | StopKind::Return => live.spec.promise_at,
     };
     Stop { kind, order: live.spec.id, place, at }
-}
-
-fn count(len: usize) -> u32 {
-    u32::try_from(len).unwrap_or(u32::MAX)
 }
 
 /// The stops that an order in hand still needs, for a plan that is rebuilt.

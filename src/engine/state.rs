@@ -13,6 +13,7 @@ use crate::domain::{
 
 use super::{
     command::Command,
+    counts::{OrderShare, RiderShare},
     effect::{OfferRecord, OrderState},
     view::{StopKind, WaitReason},
 };
@@ -43,6 +44,10 @@ pub(super) struct LiveRider {
     pub plan: Vec<PlanStop>,
     /// Operators were told that this carrier is silent.
     pub silence_told: bool,
+    /// When the alarm goes off.
+    pub look_at: Option<Timestamp>,
+    /// What the tally has of this rider.
+    pub counted: RiderShare,
 }
 
 impl LiveRider {
@@ -61,6 +66,8 @@ impl LiveRider {
             orders: Vec::new(),
             plan: Vec::new(),
             silence_told: false,
+            look_at: None,
+            counted: RiderShare::NOTHING,
         }
     }
 }
@@ -98,6 +105,8 @@ pub(super) struct LiveOrder {
     pub exhausted_since: Option<Timestamp>,
     /// Milliseconds between the earliest possible delivery and the promise.
     pub slack_ms: i64,
+    /// What the tally has of this order.
+    pub counted: OrderShare,
 }
 
 impl LiveOrder {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::domain::{
     duty::{Duty, DutyReason},
-    ids::{OfferId, OrderId, RiderId},
+    ids::{OrderId, RiderId},
     order::{Actor, Custody, OfferState, OrderStatus},
     time::Timestamp,
 };
@@ -52,10 +52,12 @@ impl City {
 
     fn expire_offers(&mut self, now: Timestamp) {
         let ttl = self.settings.policy.offer_ttl();
-        let over: Vec<OfferId> =
-            self.offers.values().filter(|record| record.answer_due(ttl) <= now).map(|record| record.id).collect();
-        for offer in over {
-            self.close_offer(now, offer, OfferState::Expired, None, "expired", None);
+        for offer in self.offer_alarms.take_due(now) {
+            if self.offers.get(&offer).is_some_and(|record| record.answer_due(ttl) <= now) {
+                self.close_offer(now, offer, OfferState::Expired, None, "expired", None);
+            }
+            // It is open until the journal has its end.
+            self.watch_offer(now, offer);
         }
     }
 
@@ -86,21 +88,20 @@ impl City {
                 self.set_duty(now, rider, duty, reason, Vec::new());
             }
         }
-        let mut stale = Vec::new();
-        let mut silent = Vec::new();
+        let due = self.rider_alarms.take_due(now);
         let limit = Duration::from_secs(self.settings.policy.auto_off_after_s.into());
-        for (rider, live) in &self.riders {
-            if self.index.contains(*rider) && !self.is_offerable(now, live) {
-                stale.push(*rider);
+        for rider in due {
+            let Some(live) = self.riders.get_mut(&rider) else { continue };
+            live.look_at = None;
+            let silent = live.may_fall_silent() && now.since(live.heard_at) > limit && now >= self.grace_until;
+            if self.riders.get(&rider).is_some_and(|live| !self.is_offerable(now, live)) && self.index.contains(rider) {
+                self.reindex(now, rider);
             }
-            let wants_work = matches!(live.duty, Duty::On | Duty::Break);
-            let told = live.silence_told && !live.orders.is_empty();
-            if wants_work && !told && now.since(live.heard_at) > limit && now >= self.grace_until {
-                silent.push(*rider);
+            if silent {
+                self.silent(now, rider);
             }
+            self.watch_rider_again(now, rider);
         }
-        stale.into_iter().for_each(|rider| self.reindex(now, rider));
-        silent.into_iter().for_each(|rider| self.silent(now, rider));
     }
 
     fn silent(&mut self, now: Timestamp, rider: RiderId) {
@@ -220,19 +221,25 @@ impl City {
             WaitReason::AllRefused => live.exhausted_since.or(Some(now)),
             _ => None,
         };
+        if live.exhausted_since == Some(now) {
+            self.watch_round(now, order);
+        }
         self.expire_if_hopeless(now, order);
     }
 
     /// Begins a new round for orders that everybody in reach has refused for a while: refusals are forgotten.
     fn renew_refusals(&mut self, now: Timestamp) {
         let every = Duration::from_secs(self.settings.policy.round_every_s.into());
-        for (order, _) in self.queue.iter() {
+        for order in self.round_alarms.take_due(now) {
             let Some(live) = self.orders.get_mut(&order) else { continue };
-            if live.exhausted_since.is_some_and(|since| now.since(since) >= every) {
+            if !self.queue.contains(order) {
+                live.exhausted_since = None;
+            } else if live.exhausted_since.is_some_and(|since| now.since(since) >= every) {
                 live.refusals.clear();
                 live.exhausted_since = None;
                 live.state.round += 1;
             }
+            self.watch_round(now, order);
         }
     }
 

@@ -184,7 +184,7 @@ pub struct RiderView {
 pub struct Counts {
     /// Riders on duty.
     pub riders_on_duty: u32,
-    /// Riders on duty, fresh and free.
+    /// Riders who may be offered work: on duty, fresh and free.
     pub riders_idle: u32,
     /// Riders with an order in hand.
     pub riders_busy: u32,

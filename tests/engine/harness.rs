@@ -100,6 +100,7 @@ pub struct Town {
     pub effects: Vec<Effect>,
     pub replies: std::collections::BTreeMap<u64, Result<Outcome, Refusal>>,
     pub next_reply: u64,
+    pub steps: u64,
 }
 
 impl Town {
@@ -118,12 +119,19 @@ impl Town {
             effects: vec![],
             replies: std::collections::BTreeMap::new(),
             next_reply: 0,
+            steps: 0,
         }
     }
 
     pub fn apply(&mut self, command: Command) {
         let effects = self.city.apply(self.now, command);
         invariants::check(&self.city, self.now).unwrap();
+        // Operators look now and then.
+        self.steps += 1;
+        if self.steps.is_multiple_of(3) {
+            self.city.take_changes(self.now);
+            invariants::check(&self.city, self.now).unwrap();
+        }
         for effect in effects {
             match effect.clone() {
                 Effect::Persist(write) if self.auto_commit => {

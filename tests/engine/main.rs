@@ -6,3 +6,4 @@ mod restarts;
 mod riders;
 mod scenarios;
 mod simulation;
+mod sweeps;

@@ -1,6 +1,6 @@
 //! Who may be offered an order, beyond being on duty, free and connected (which is what stands in the index).
 
-use crate::domain::text::named_enum;
+use crate::{domain::text::named_enum, engine::rider_index::Need};
 
 use super::{Eligibility, OrderFacts, RiderFacts, View};
 
@@ -43,5 +43,9 @@ impl Eligibility for StandardEligibility {
             return Err(Ineligible::Capacity);
         }
         Ok(())
+    }
+
+    fn need(&self, order: &OrderFacts<'_>) -> Need {
+        Need { vehicle: order.vehicle_need, units: order.size_units }
     }
 }

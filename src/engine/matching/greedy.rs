@@ -83,7 +83,8 @@ fn search(view: &View<'_>, order: &OrderFacts<'_>, taken: &BTreeSet<RiderId>, ra
     let limit_m = view.policy.radius_steps_m.last().copied().unwrap_or(0.0);
     let mut found = Search { best: None, in_radius: None, somebody_refused: false };
     let mut eligible = 0;
-    for (rider, distance_m) in view.index.nearest(order.pickup, limit_m) {
+    let need = view.eligibility.need(order);
+    for (rider, distance_m) in view.index.nearest_with(order.pickup, limit_m, need) {
         if taken.contains(&rider) {
             continue;
         }
@@ -126,7 +127,7 @@ mod tests {
         domain::{ids::OrderId, policy::DispatchPolicy, position::Position, time::Timestamp},
         engine::{
             matching::{EtaModel, RiderFacts, RiderLookup, StandardEligibility, StraightLineEta},
-            rider_index::RiderIndex,
+            rider_index::{Means, RiderIndex},
         },
     };
 
@@ -157,11 +158,12 @@ mod tests {
         ) {
             let id = |n: usize| RiderId(Uuid::from_u128(n as u128 + 1));
             let now = Timestamp::from_millis(1_790_000_000_000);
-            let mut index = RiderIndex::default();
+            let mut index = RiderIndex::around(7.1, -73.1);
             let mut riders = Riders(BTreeMap::new());
             for (n, (north, east, vehicle)) in fleet.iter().enumerate() {
-                index.put(id(n), place(*north, *east));
-                let facts = RiderFacts { id: id(n), vehicle: Vehicle::ALL[*vehicle], free_units: 10, heard_at: now };
+                let vehicle = Vehicle::ALL[*vehicle];
+                index.put(id(n), place(*north, *east), Means { vehicle, free_units: 10 });
+                let facts = RiderFacts { id: id(n), vehicle, free_units: 10, heard_at: now };
                 riders.0.insert(id(n), facts);
             }
             let policy = DispatchPolicy { candidates, ..DispatchPolicy::default() };

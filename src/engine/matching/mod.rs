@@ -15,7 +15,10 @@ use crate::domain::{
     time::Timestamp,
 };
 
-use super::{rider_index::RiderIndex, view::WaitReason};
+use super::{
+    rider_index::{Need, RiderIndex},
+    view::WaitReason,
+};
 
 pub use eligibility::{Ineligible, StandardEligibility};
 pub use eta::StraightLineEta;
@@ -34,6 +37,12 @@ pub trait Eligibility: fmt::Debug + Send {
     /// # Errors
     /// The reason why not.
     fn check(&self, view: &View<'_>, rider: &RiderFacts, order: &OrderFacts<'_>) -> Result<(), Ineligible>;
+
+    /// What riders must come with for an order: the search leaves those without it out before anything else is asked.
+    /// Must let everybody through whom [`Self::check`] would.
+    fn need(&self, _order: &OrderFacts<'_>) -> Need {
+        Need::NOTHING
+    }
 }
 
 /// Decides.
