@@ -120,16 +120,22 @@ pub fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
         };
         running.into_iter().map(join).collect()
     });
-    let mut cities = vec![];
+    // A city that fails takes nothing away from the others: theirs are reported, and the exit code tells.
+    let (mut cities, mut code) = (vec![], ExitCode::SUCCESS);
     for lived in done {
         match lived {
             Ok(lived) => cities.push(lived),
-            Err(error) if error.chain().any(|cause| matches!(cause.downcast_ref(), Some(Failure::Broken { .. }))) => {
+            Err(error) => {
+                let broken = error.chain().any(|cause| matches!(cause.downcast_ref(), Some(Failure::Broken { .. })));
                 eprintln!("dispatch: {error:#}");
-                return Ok(ExitCode::from(BROKEN));
+                if broken || code == ExitCode::SUCCESS {
+                    code = if broken { ExitCode::from(BROKEN) } else { ExitCode::FAILURE };
+                }
             }
-            Err(error) => return Err(error),
         }
+    }
+    if cities.is_empty() {
+        return Ok(code);
     }
     if let Some(path) = &args.outcomes {
         let every = cities.iter().map(|lived| json!({ "city": lived.city, "outcomes": lived.runs[0].outcomes() }));
@@ -146,7 +152,7 @@ pub fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
         // Whoever reads it may have seen enough.
         let _ = writeln!(std::io::stdout().lock(), "{}", report.text());
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }
 
 /// What one thread does.
