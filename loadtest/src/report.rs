@@ -269,11 +269,10 @@ impl Report {
             ),
         ];
         if let Value::Object(config) = &self.config {
-            let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             // What these say stands among the others in words.
             let spoken = ["manners", "data", "from_s", "to_s"];
-            let others = config.iter().filter(|(key, _)| !spoken.contains(&key.as_str()));
-            notes.extend(others.map(|(key, value)| Note::new(key.replace('_', " "), text(value))));
+            let others = config.iter().filter(|(key, value)| !spoken.contains(&key.as_str()) && !value.is_null());
+            notes.extend(others.map(|(key, value)| Note::new(label(key), words(value))));
             for (city, data) in config.get("data").and_then(Value::as_object).into_iter().flatten() {
                 let words = DayNotes::deserialize(data).map_or_else(|_| data.to_string(), |notes| notes.words());
                 notes.push(Note::new(format!("Data of {city}"), words));
@@ -363,6 +362,22 @@ impl Report {
             ),
         );
         format!("{times}\n{figures}\n{}", self.quality_table())
+    }
+}
+
+/// A key of the settings, for people.
+fn label(key: &str) -> String {
+    let key = key.replace('_', " ");
+    let mut letters = key.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// A value of the settings, for people.
+fn words(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(values) => values.iter().map(words).collect::<Vec<_>>().join(", "),
+        value => value.to_string(),
     }
 }
 
