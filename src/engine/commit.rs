@@ -28,9 +28,10 @@ impl City {
         match (pending.then, order) {
             (Then::Placed { order, reply }, _) => self.placement_stored(*order, reply),
             (Then::Queued, Some(order)) => self.schedule_stored(order),
-            (Then::Offered { offer }, _) => self.offer_stored(now, offer),
-            (Then::Accepted { offer, session, reply }, Some(order)) => {
+            (Then::Offered { offers }, _) => offers.into_iter().for_each(|offer| self.offer_stored(now, offer)),
+            (Then::Accepted { offer, others, session, reply }, Some(order)) => {
                 self.accept_stored(now, order, offer, session, reply);
+                self.withdrawals_stored(now, others, "taken");
             }
             (Then::OfferOver { record, why, reply }, _) => self.offer_over(now, *record, why, reply),
             (Then::Progressed { rider, step, reply }, Some(order)) => self.step_stored(now, order, rider, step, reply),
@@ -78,15 +79,7 @@ impl City {
                 RejectReason::Replay(answer) => self.reply(reply, Ok(Outcome::Replayed(answer.clone()))),
                 _ => self.refuse(reply, refusal(why)),
             },
-            Then::Offered { offer } => {
-                let rider = self.offers.get(&offer).map(|record| record.rider);
-                if let Some(live) = order.and_then(|order| self.orders.get_mut(&order)) {
-                    live.offer = None;
-                }
-                if let Some(rider) = rider {
-                    self.release_offer(now, rider, offer);
-                }
-            }
+            Then::Offered { offers } => offers.into_iter().for_each(|offer| self.forget_offer(now, offer)),
             Then::Accepted { reply, .. }
             | Then::Progressed { reply, .. }
             | Then::Cancelled { reply, .. }

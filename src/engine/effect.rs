@@ -176,8 +176,8 @@ pub struct OrderWrite {
     pub state: OrderState,
     /// What happened.
     pub events: Vec<OrderEvent>,
-    /// The offer that changes with it.
-    pub offer: Option<OfferRecord>,
+    /// The offers that change with it.
+    pub offers: Vec<OfferRecord>,
     /// Money that moves with it, balanced; their `transaction_id` is the transition's.
     pub postings: Vec<Posting>,
     /// Currency of the postings.

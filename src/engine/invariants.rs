@@ -106,17 +106,17 @@ fn offers_agree(city: &City) -> Result<(), Broken> {
             format!("{id:?} is open, but its rider does not know")
         })?;
         for order in &record.orders {
-            ensure(city.orders.get(order).is_some_and(|live| live.offer == Some(*id)), || {
+            ensure(city.orders.get(order).is_some_and(|live| live.offers.contains(id)), || {
                 format!("{id:?} is open, but {order:?} does not know")
             })?;
         }
     }
     for (id, live) in &city.orders {
-        ensure(live.offer.is_none_or(|offer| city.offers.contains_key(&offer)), || {
+        ensure(live.offers.iter().all(|offer| city.offers.contains_key(offer)), || {
             format!("{id:?} has an offer that is not open")
         })?;
         // An offer on its way to the journal shows in the order's status only after the commit.
-        ensure(live.state.status != OrderStatus::Offered || live.offer.is_some(), || {
+        ensure(live.state.status != OrderStatus::Offered || !live.offers.is_empty(), || {
             format!("{id:?} is offered to nobody")
         })?;
     }

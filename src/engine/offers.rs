@@ -41,7 +41,7 @@ impl City {
             hard_cap_at,
             closed_at: None,
         };
-        live.offer = Some(offer);
+        live.offers.push(offer);
         live.exhausted_since = None;
         let mut next = live.state.clone();
         next.status = OrderStatus::Offered;
@@ -62,7 +62,7 @@ impl City {
         self.offers.insert(offer, record.clone());
         self.watch_offer(now, offer);
         self.reindex(now, rider);
-        self.write_order(now, order, next, vec![event], Some(record), Then::Offered { offer });
+        self.write_order(now, order, next, vec![event], vec![record], Then::Offered { offers: vec![offer] });
     }
 
     /// The offer is stored: the device may see it, if the rider still wants work.
@@ -91,17 +91,19 @@ impl City {
 
     /// Takes an open offer back whose rider went off duty, or was barred, while the journal had a write of its order.
     pub(super) fn withdraw_if_unwilling(&mut self, now: Timestamp, order: OrderId) {
-        let Some(offer) = self.orders.get(&order).filter(|live| !live.pending).and_then(|live| live.offer) else {
-            return;
-        };
-        if self.offers.get(&offer).is_some_and(|record| !self.is_willing(record.rider)) {
+        let Some(live) = self.orders.get(&order).filter(|live| !live.pending) else { return };
+        let unwilling = |offer: &&OfferId| self.offers.get(offer).is_some_and(|record| !self.is_willing(record.rider));
+        // One at a time: the next one follows the commit of the first.
+        if let Some(offer) = live.offers.iter().find(unwilling).copied() {
             self.close_offer(now, offer, OfferState::Withdrawn, None, "off_duty", None);
         }
     }
 
     /// Whether the offer itself is still on its way to the journal.
     pub(super) fn is_uncommitted(&self, offer: OfferId) -> bool {
-        self.pending.values().any(|pending| matches!(pending.then, Then::Offered { offer: id } if id == offer))
+        self.pending
+            .values()
+            .any(|pending| matches!(&pending.then, Then::Offered { offers } if offers.contains(&offer)))
     }
 
     /// Whether an acceptance of the rider's open offer is with the journal.
@@ -189,7 +191,10 @@ impl City {
             data: data([("offer", offer.to_string().into()), ("payout_minor", record.payout_minor.into())]),
             ..EventDraft::new("assigned", Actor::rider(record.rider))
         };
-        self.write_order(now, order, next, vec![event], Some(record), Then::Accepted { offer, session, reply });
+        let mut others = self.withdrawals(now, order, "taken");
+        others.retain(|other| other.id != offer);
+        let records = std::iter::once(record).chain(others.iter().cloned()).collect();
+        self.write_order(now, order, next, vec![event], records, Then::Accepted { offer, others, session, reply });
     }
 
     /// The acceptance is stored: the job is the rider's.
@@ -206,7 +211,7 @@ impl City {
         self.remember_offer(now, OfferRecord { state: OfferState::Accepted, closed_at: Some(now), ..record });
         self.measure(Measure::OfferClosed(OfferState::Accepted));
         if let Some(live) = self.orders.get_mut(&order) {
-            live.offer = None;
+            live.offers.retain(|open| *open != offer);
             live.refusals.clear();
             if let Some(due) = live.state.due_at {
                 self.out.push(Effect::Measure(Measure::DueToAssigned(now.since(due))));
@@ -245,7 +250,9 @@ impl City {
         let mut record = record.clone();
         let Some(live) = self.orders.get(&order).filter(|live| !live.pending) else { return };
         let mut next = live.state.clone();
-        next.status = OrderStatus::Queued;
+        if live.offers.len() <= 1 {
+            next.status = OrderStatus::Queued;
+        }
         record.state = state;
         record.closed_at = Some(now);
         record.reason = Some(reason.unwrap_or_else(|| why.to_owned()));
@@ -264,7 +271,7 @@ impl City {
             ..EventDraft::new(kind, actor)
         };
         let then = Then::OfferOver { record: Box::new(record.clone()), why, reply };
-        self.write_order(now, order, next, vec![event], Some(record), then);
+        self.write_order(now, order, next, vec![event], vec![record], then);
     }
 
     /// The end of an offer is stored: rider and order are free again, and know of each other's refusal.
@@ -285,7 +292,7 @@ impl City {
         };
         for order in &record.orders {
             if let Some(live) = self.orders.get_mut(order) {
-                live.offer = None;
+                live.offers.retain(|open| *open != record.id);
                 if until > now {
                     live.refusals.insert(record.rider, until);
                 }
@@ -298,6 +305,41 @@ impl City {
         }
         self.measure(Measure::OfferClosed(record.state));
         self.remember_offer(now, record);
+    }
+
+    /// Every open offer of an order, taken back: to be stored with whatever ends them.
+    pub(super) fn withdrawals(&self, now: Timestamp, order: OrderId, why: &'static str) -> Vec<OfferRecord> {
+        let open = self.orders.get(&order).map_or(&[][..], |live| &live.offers);
+        let taken_back = |record: &OfferRecord| OfferRecord {
+            state: OfferState::Withdrawn,
+            closed_at: Some(now),
+            reason: Some(why.to_owned()),
+            ..record.clone()
+        };
+        open.iter().filter_map(|offer| self.offers.get(offer)).map(taken_back).collect()
+    }
+
+    /// Offers that were taken back are stored so: their riders are told, and free again.
+    pub(super) fn withdrawals_stored(&mut self, now: Timestamp, records: Vec<OfferRecord>, why: &'static str) {
+        for record in records {
+            let (rider, offer, state) = (record.rider, record.id, record.state);
+            self.remember_offer(now, record);
+            self.forget_offer(now, offer);
+            self.notify(rider, Notice::OfferClosed { offer, state, why });
+            self.measure(Measure::OfferClosed(state));
+        }
+    }
+
+    /// Takes an offer that is over, or never was, out of its orders' and its rider's hands.
+    pub(super) fn forget_offer(&mut self, now: Timestamp, offer: OfferId) {
+        let Some(record) = self.offers.get(&offer) else { return };
+        let rider = record.rider;
+        for order in &record.orders {
+            if let Some(live) = self.orders.get_mut(order) {
+                live.offers.retain(|open| *open != offer);
+            }
+        }
+        self.release_offer(now, rider, offer);
     }
 
     /// Frees the rider of an offer that is over.

@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 
 use crate::domain::{
     city::CityStatus,
-    ids::{OfferId, OrderId, ReplyTo, RiderId, TransitionId},
-    order::{Actor, Custody, OfferState, OrderSpec, OrderStatus},
+    ids::{OrderId, ReplyTo, RiderId, TransitionId},
+    order::{Actor, Custody, OrderSpec, OrderStatus},
     time::Timestamp,
     wallet::Posting,
 };
@@ -106,7 +106,7 @@ impl City {
             spec,
             state,
             pending: false,
-            offer: None,
+            offers: Vec::new(),
             refusals: std::collections::BTreeMap::new(),
             wait,
             exhausted_since: None,
@@ -152,10 +152,10 @@ impl City {
         order: OrderId,
         next: OrderState,
         events: Vec<EventDraft>,
-        offer: Option<OfferRecord>,
+        offers: Vec<OfferRecord>,
         then: Then,
     ) {
-        self.write_order_with_money(now, order, next, events, offer, Vec::new(), then);
+        self.write_order_with_money(now, order, next, events, offers, Vec::new(), then);
     }
 
     #[expect(clippy::too_many_arguments, reason = "a transition is exactly these parts, stored together")]
@@ -165,7 +165,7 @@ impl City {
         order: OrderId,
         mut next: OrderState,
         events: Vec<EventDraft>,
-        offer: Option<OfferRecord>,
+        offers: Vec<OfferRecord>,
         postings: Vec<Posting>,
         then: Then,
     ) {
@@ -178,7 +178,7 @@ impl City {
         next.updated_at = now;
         let events = number_events(&mut next, now, events);
         self.pending.insert(transition, Pending { change: Some((order, Box::new(next.clone()))), then });
-        let write = OrderWrite { transition, order, expected_version, state: next, events, offer, postings, currency };
+        let write = OrderWrite { transition, order, expected_version, state: next, events, offers, postings, currency };
         self.out.push(Effect::Persist(Box::new(Write::Order(write))));
         self.touch_order(order);
         if tells_early {
@@ -192,7 +192,7 @@ impl City {
         let Some(live) = self.orders.get(&order) else { return self.refuse_gone(order, reply) };
         let mut next = live.state.clone();
         let mut event = EventDraft { reason: Some(reason.clone()), ..EventDraft::new("cancelled", actor) };
-        let mut withdrawn = None;
+        let mut withdrawn = Vec::new();
         match (live.state.status, live.state.custody) {
             (OrderStatus::Returning, _) => {
                 let outcome = receipt(live);
@@ -210,30 +210,23 @@ impl City {
                 next.status = OrderStatus::Cancelled;
                 next.ended_at = Some(now);
                 next.end_reason = Some(reason);
-                withdrawn = live.offer;
+                withdrawn = self.withdrawals(now, order, "order_cancelled");
             }
         }
-        let record = withdrawn.and_then(|offer| self.offers.get(&offer)).map(|record| OfferRecord {
-            state: OfferState::Withdrawn,
-            closed_at: Some(now),
-            reason: Some("order_cancelled".to_owned()),
-            ..record.clone()
-        });
-        self.write_order(now, order, next, vec![event], record, Then::Cancelled { withdrawn, reply });
+        self.write_order(now, order, next, vec![event], withdrawn.clone(), Then::Cancelled { withdrawn, reply });
     }
 
     /// The cancellation is stored: whoever had the order is told.
-    pub(super) fn cancel_stored(&mut self, now: Timestamp, order: OrderId, withdrawn: Option<OfferId>, reply: ReplyTo) {
+    pub(super) fn cancel_stored(
+        &mut self,
+        now: Timestamp,
+        order: OrderId,
+        withdrawn: Vec<OfferRecord>,
+        reply: ReplyTo,
+    ) {
         let Some(live) = self.orders.get(&order) else { return };
         let (outcome, status, rider) = (receipt(live), live.state.status, live.state.rider);
-        if let Some(record) = withdrawn.and_then(|offer| self.offers.get(&offer)).cloned() {
-            let record = OfferRecord { state: OfferState::Withdrawn, closed_at: Some(now), ..record };
-            let (rider, offer, state) = (record.rider, record.id, record.state);
-            self.remember_offer(now, record);
-            self.release_offer(now, rider, offer);
-            self.notify(rider, Notice::OfferClosed { offer, state, why: "order_cancelled" });
-            self.measure(Measure::OfferClosed(state));
-        }
+        self.withdrawals_stored(now, withdrawn, "order_cancelled");
         if status == OrderStatus::Returning {
             if let Some(rider) = rider {
                 self.plan_return(rider, order);
@@ -278,7 +271,7 @@ impl City {
             // Nobody is on the way, though one may have been asked: when a rider must leave is found anew.
             next.due_at = None;
         }
-        self.write_order(now, order, next, vec![event], None, Then::ReadyChanged { reply });
+        self.write_order(now, order, next, vec![event], vec![], Then::ReadyChanged { reply });
     }
 
     /// The new ready time is stored.

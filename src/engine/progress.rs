@@ -121,7 +121,7 @@ impl City {
             order,
             next,
             vec![event],
-            None,
+            vec![],
             postings,
             Then::Progressed { rider, step, reply },
         );

@@ -85,7 +85,7 @@ impl City {
         }
         // A waiting order whose offer was not found open waits for a new one.
         for live in city.orders.values_mut() {
-            if live.state.status == OrderStatus::Offered && live.offer.is_none() {
+            if live.state.status == OrderStatus::Offered && live.offers.is_empty() {
                 live.state.status = OrderStatus::Queued;
             }
         }
@@ -130,7 +130,7 @@ impl City {
         let order = record.orders.first().copied();
         let fits = order
             .and_then(|order| self.orders.get(&order))
-            .is_some_and(|live| live.state.status == OrderStatus::Offered && live.offer.is_none())
+            .is_some_and(|live| live.state.status == OrderStatus::Offered)
             && self.riders.get(&record.rider).is_some_and(|live| live.offer.is_none());
         let (true, Some(order)) = (fits, order) else {
             record.state = OfferState::Withdrawn;
@@ -141,7 +141,7 @@ impl City {
             return self.out.push(Effect::Persist(Box::new(Write::Offer { transition, offer: record })));
         };
         if let Some(live) = self.orders.get_mut(&order) {
-            live.offer = Some(record.id);
+            live.offers.push(record.id);
         }
         if let Some(live) = self.riders.get_mut(&record.rider) {
             live.offer = Some(record.id);

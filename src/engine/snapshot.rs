@@ -53,12 +53,12 @@ impl City {
 
     fn order_view(&self, order: OrderId) -> Option<OrderView> {
         let live = self.orders.get(&order)?;
-        let waiting_for = live.state.status.is_waiting().then_some(match (live.pending, live.offer) {
+        let waiting_for = live.state.status.is_waiting().then_some(match (live.pending, live.offers.is_empty()) {
             (true, _) => WaitReason::Committing,
-            (_, Some(_)) => WaitReason::Offered,
+            (_, false) => WaitReason::Offered,
             _ => live.wait,
         });
-        let asked = live.offer.and_then(|offer| self.offers.get(&offer)).map(|record| record.rider);
+        let asked = live.offers.first().and_then(|offer| self.offers.get(offer)).map(|record| record.rider);
         let leave_by = self.queue.urgency(order).map_or(live.state.ready_at, |urgency| urgency.leave_by);
         Some(OrderView {
             order,

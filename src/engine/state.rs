@@ -95,8 +95,8 @@ pub(super) struct LiveOrder {
     pub state: OrderState,
     /// Whether a write of this order is with the journal. One at a time.
     pub pending: bool,
-    /// The open offer.
-    pub offer: Option<OfferId>,
+    /// The open offers, one per rider who is asked.
+    pub offers: Vec<OfferId>,
     /// Riders who are not to be asked before a time.
     pub refusals: BTreeMap<RiderId, Timestamp>,
     /// Why it waits.
@@ -147,16 +147,16 @@ pub(super) enum Then {
     Placed { order: Box<LiveOrder>, reply: ReplyTo },
     /// A scheduled order's time has come.
     Queued,
-    /// The device may see the offer.
-    Offered { offer: OfferId },
-    /// The rider has the order.
-    Accepted { offer: OfferId, session: SessionId, reply: ReplyTo },
+    /// The devices may see the offers.
+    Offered { offers: Vec<OfferId> },
+    /// The rider has the order; whoever else was asked hears that it is taken.
+    Accepted { offer: OfferId, others: Vec<OfferRecord>, session: SessionId, reply: ReplyTo },
     /// The offer is over.
     OfferOver { record: Box<OfferRecord>, why: &'static str, reply: Option<ReplyTo> },
     /// A step was taken.
     Progressed { rider: RiderId, step: Step, reply: ReplyTo },
     /// The order is called off, or on its way back.
-    Cancelled { withdrawn: Option<OfferId>, reply: ReplyTo },
+    Cancelled { withdrawn: Vec<OfferRecord>, reply: ReplyTo },
     /// The goods are ready at another time.
     ReadyChanged { reply: ReplyTo },
     /// The order was taken away from a silent rider.

@@ -67,7 +67,7 @@ impl City {
             let Some(live) = self.orders.get(&order).filter(|live| !live.pending) else { continue };
             let mut next = live.state.clone();
             next.status = OrderStatus::Queued;
-            self.write_order(now, order, next, vec![EventDraft::new("queued", Actor::ENGINE)], None, Then::Queued);
+            self.write_order(now, order, next, vec![EventDraft::new("queued", Actor::ENGINE)], vec![], Then::Queued);
         }
     }
 
@@ -135,7 +135,7 @@ impl City {
             data: data([("rider", rider.to_string().into())]),
             ..EventDraft::new("unassigned", Actor::ENGINE)
         };
-        self.write_order(now, order, next, vec![event], None, Then::TakenBack { rider });
+        self.write_order(now, order, next, vec![event], vec![], Then::TakenBack { rider });
     }
 
     /// The order is stored as waiting again; the rider hears of it when the device comes back.
@@ -164,7 +164,7 @@ impl City {
                 .filter(|live| {
                     live.state.status == OrderStatus::Queued
                         && !live.pending
-                        && live.offer.is_none()
+                        && live.offers.is_empty()
                         // Goods that a rider handed over are ready, whatever the merchant says of them.
                         && (live.state.ready_at <= horizon || live.state.custody != Custody::Store)
                 })
@@ -245,7 +245,7 @@ impl City {
 
     fn expire_if_hopeless(&mut self, now: Timestamp, order: OrderId) {
         let limit = Duration::from_secs(self.settings.policy.expire_after_s.into());
-        let Some(live) = self.orders.get(&order).filter(|live| !live.pending && live.offer.is_none()) else { return };
+        let Some(live) = self.orders.get(&order).filter(|live| !live.pending && live.offers.is_empty()) else { return };
         let hopeless = live.state.due_at.is_some_and(|due| now.since(due) > limit);
         // Goods in a rider's hands never expire.
         if !hopeless || live.state.custody != Custody::Store {
@@ -257,7 +257,7 @@ impl City {
         next.ended_at = Some(now);
         next.end_reason = Some(reason.to_owned());
         let event = EventDraft { reason: Some(reason.to_owned()), ..EventDraft::new("expired", Actor::ENGINE) };
-        self.write_order(now, order, next, vec![event], None, Then::Expired);
+        self.write_order(now, order, next, vec![event], vec![], Then::Expired);
     }
 }
 

@@ -32,7 +32,7 @@ fn after_a_restart_repeated_answers_are_the_same() {
         let last = town.stored.iter().rev().find_map(written).unwrap();
         image
             .closed
-            .extend(town.stored.iter().filter_map(written).filter_map(|w| w.offer).filter(|o| o.closed_at.is_some()));
+            .extend(town.stored.iter().filter_map(written).flat_map(|w| w.offers).filter(|o| o.closed_at.is_some()));
         if let Some(at) = last.state.ended_at {
             let (status, version, rider) = (last.state.status, last.state.version, last.state.rider);
             image.ended.push(StoredEnd { order, status, version, rider, at });

@@ -342,7 +342,7 @@ fn a_restart_finds_queue_offer_and_work_in_hand() {
         image.orders.push((spec, last.unwrap_or(state)));
     }
     let record = town.stored.iter().rev().find_map(|w| match w {
-        Write::Order(w) if w.order == offered => w.offer.clone(),
+        Write::Order(w) if w.order == offered => w.offers.first().cloned(),
         _ => None,
     });
     image.offers.push(record.unwrap());

@@ -163,7 +163,7 @@ fn change(order: OrderId, before: &OrderState, status: OrderStatus, kind: &'stat
         expected_version: before.version,
         events: vec![event(before.next_seq, state.version, kind)],
         state,
-        offer: None,
+        offers: vec![],
         postings: vec![],
         currency: Currency::INR,
     }
@@ -263,7 +263,7 @@ async fn a_retry_after_a_lost_commit_finds_itself_stored() {
     full.spec.external_ref = Some("B-1".into());
     full.extras.contact = Some(SealedContact { key_id: "k".into(), sealed: vec![1, 2], expires_at: NOW });
     let mut taken = change(bare.spec.id, &bare.state, OrderStatus::Offered, "offered");
-    taken.offer = Some(offer(rider, bare.spec.id, OfferState::Sent));
+    taken.offers = vec![offer(rider, bare.spec.id, OfferState::Sent)];
     let batch = vec![
         Write::Place(bare.clone()),
         Write::Place(full.clone()),
@@ -396,7 +396,7 @@ async fn a_city_loads_what_was_stored() {
     picked_up.state.assigned_at = Some(NOW);
     picked_up.state.picked_up_at = Some(NOW + Duration::from_secs(20));
     let mut offered = change(waiting.spec.id, &waiting.state, OrderStatus::Offered, "offered");
-    offered.offer = Some(offer(on_duty, waiting.spec.id, OfferState::Sent));
+    offered.offers = vec![offer(on_duty, waiting.spec.id, OfferState::Sent)];
     bed.commit(vec![
         Write::Place(waiting.clone()),
         Write::Place(carried.clone()),
@@ -423,7 +423,7 @@ async fn a_city_loads_what_was_stored() {
     let mut expected = vec![(waiting.spec, offered.state), (carried.spec, picked_up.state)];
     expected.sort_by_key(|(spec, _)| spec.id);
     assert_eq!(image.orders, expected);
-    assert_eq!(image.offers, [offered.offer.unwrap()]);
+    assert_eq!(image.offers, offered.offers);
     let riders: Vec<_> = image.riders.iter().map(|rider| (rider.profile.id, rider.duty)).collect();
     assert!(riders.contains(&(on_duty, Duty::On)) && riders.contains(&(carrier, Duty::Off)));
     assert!(!riders.iter().any(|(rider, _)| *rider == idle));

@@ -191,7 +191,7 @@ async fn store_wave(
     let placed = places.iter().map(|p| (p.write.spec.id, p.write.transition, p.write.events.as_slice()));
     let changed = changes.iter().map(|c| (c.write.order, c.write.transition, c.write.events.as_slice()));
     events::insert(tx, placed.chain(changed)).await?;
-    offers.extend(changes.iter().filter_map(|c| Some((c.at, &c.entry.city, c.write.offer.as_ref()?))));
+    offers.extend(changes.iter().flat_map(|c| c.write.offers.iter().map(|offer| (c.at, &c.entry.city, offer))));
     // Back into the order in which the city decided: the last word on an offer counts.
     offers.sort_by_key(|(at, ..)| *at);
     offers::upsert(tx, offers.into_iter().map(|(_, city, offer)| (city, offer))).await?;

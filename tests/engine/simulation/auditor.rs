@@ -86,7 +86,7 @@ impl Auditor {
         let (id, fact) = match write {
             Write::Place(place) => (place.transition, Fact::Order(place.spec.id, 1)),
             Write::Order(order) => {
-                if let Some(offer) = &order.offer {
+                for offer in &order.offers {
                     self.asked.entry(order.order).or_default().insert(offer.rider);
                 }
                 if order.state.status.is_end() {

@@ -23,7 +23,7 @@ impl World {
     /// Counts what the store shows of the day.
     pub fn tally_stored(&mut self, write: &Write) {
         if let Write::Order(order) = write {
-            if let Some(offer) = &order.offer {
+            for offer in &order.offers {
                 self.count(match offer.state {
                     OfferState::Sent | OfferState::Seen => "offered",
                     OfferState::Accepted => "accepted",

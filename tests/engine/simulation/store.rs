@@ -117,9 +117,7 @@ impl Store {
             ensure(before == after, || format!("{id} went from {before} to {after} and nobody released it"))?;
         }
         custody_follows(id, from, to)?;
-        if let Some(offer) = &write.offer
-            && offer.state == OfferState::Accepted
-        {
+        for offer in write.offers.iter().filter(|offer| offer.state == OfferState::Accepted) {
             ensure(to.rider == Some(offer.rider), || {
                 format!("{id} was accepted by {} for {:?}", offer.rider, to.rider)
             })?;
@@ -140,9 +138,7 @@ impl Store {
             held.insert(id);
             ensure(held.len() == 1, || format!("{rider} holds {held:?}"))?;
         }
-        if let Some(offer) = &write.offer {
-            self.upsert(offer);
-        }
+        write.offers.iter().for_each(|offer| self.upsert(offer));
         if write.state.status != OrderStatus::Offered {
             let open = self.open_offers.iter().find(|offer| self.offers[offer].orders.contains(&id));
             ensure(open.is_none(), || format!("{id} is {} and {open:?} is still open", write.state.status))?;
