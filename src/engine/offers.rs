@@ -72,8 +72,9 @@ impl City {
             // Taken back by `withdraw_if_unwilling`, as soon as this commit is dealt with.
             return;
         }
-        if self.riders.get(&rider).is_some_and(|live| !self.is_fresh(now, live)) {
-            // The journal took its time, and the rider fell silent meanwhile.
+        let over = self.offers.get(&offer).is_some_and(|record| record.hard_cap_at <= now);
+        if over || self.riders.get(&rider).is_some_and(|live| !self.is_fresh(now, live)) {
+            // The journal took its time: the offer's is over, or the rider fell silent meanwhile.
             return self.close_offer(now, offer, OfferState::Withdrawn, None, "stale", None);
         }
         if let Some(view) = self.offer_view(now, offer) {

@@ -127,3 +127,22 @@ fn an_offer_to_an_unwilling_rider_is_taken_back_without_haste() {
     town.respond(1, offer, Answer::Accept);
     assert_eq!(town.status(order), Some(OrderStatus::Assigned));
 }
+
+#[test]
+fn an_offer_that_was_stored_too_late_is_not_shown() {
+    let mut town = Town::new();
+    town.on_duty(1, at(12.971, 77.591));
+    let order = town.place(1);
+    town.auto_commit = false;
+    for _ in 0..12 {
+        // The rider keeps pinging through the outage.
+        town.wait(secs(10));
+        town.ping(1, at(12.971, 77.591));
+    }
+    assert_eq!(town.writes.len(), 1, "the offer: {:?}", town.writes);
+    town.commit();
+    assert_eq!(town.offer_to(1), None);
+    town.auto_commit = true;
+    town.wait(secs(1));
+    assert!(town.offer_to(1).is_some() && town.status(order) == Some(OrderStatus::Offered), "asked anew");
+}

@@ -83,6 +83,9 @@ pub(super) struct Inner {
     records: Mutex<BTreeMap<CityCode, Arc<tokio::sync::Mutex<Record>>>>,
     ended: mpsc::UnboundedSender<Ended>,
     stopping: AtomicBool,
+    /// The cities that this process holds, with their epochs: apart from the records, whose locks are held for as long as
+    /// a start takes, and a lease must not run out meanwhile.
+    pub(super) leased: Mutex<BTreeMap<CityCode, i64>>,
 }
 
 /// What the launcher knows of a city; its lock makes starts, changes and ends of one city follow each other.
@@ -134,6 +137,7 @@ impl Launcher {
             records: Mutex::new(BTreeMap::new()),
             ended,
             stopping: AtomicBool::new(false),
+            leased: Mutex::new(BTreeMap::new()),
         }));
         launcher.0.runtime.spawn(follow_ends(Arc::downgrade(&launcher.0), ends));
         let options = launcher.0.deps.options.clone();
@@ -172,10 +176,12 @@ impl Launcher {
         }
         if record.settings.status == CityStatus::Draft {
             self.0.router.put(code, Slot::Down("draft"));
-            if let Some((epoch, handle)) = record.running.take() {
+            if let Some((_, handle)) = record.running.take() {
                 handle.stop().await;
-                self.give_back(&[(record.settings.code.clone(), epoch)]).await;
+                // What is stored later than the next owner's claim is fenced.
+                self.0.deps.city.journal.flush(self.0.deps.options.lease()).await;
             }
+            self.give_back(Some(&record.settings.code)).await;
             return Ok(());
         }
         if let Some((_, handle)) = &record.running {
@@ -200,7 +206,6 @@ impl Launcher {
             // First the writes under way, so that whoever waits for them still hears.
             let mut flushed = journal.flush(deadline).await;
             let records: Vec<_> = self.records().values().cloned().collect();
-            let mut ended = Vec::new();
             for record in records {
                 let mut record = record.lock().await;
                 self.0.router.put(record.settings.code.clone(), Slot::Down("stopping"));
@@ -208,12 +213,11 @@ impl Launcher {
                     handle.stop().await;
                     self.0.deps.city.figures.up(&record.settings.code, false);
                 }
-                ended.extend(record.epoch.map(|epoch| (record.settings.code.clone(), epoch)));
             }
             flushed &= journal.flush(deadline).await;
             if flushed {
                 // Not before: what is stored later than the next owner's claim is fenced.
-                self.give_back(&ended).await;
+                self.give_back(None).await;
             }
             flushed
         };
@@ -257,6 +261,7 @@ impl Launcher {
             };
             // From here on its lease is renewed, and another process that claims it is noticed.
             (record.epoch, record.take_over) = (Some(epoch), false);
+            self.leased().insert(code.clone(), epoch);
             Ok(Ok((epoch, recovery::load_city(&deps.db, &code, now).await?)))
         };
         let loaded = loaded.await.inspect_err(|error: &StoreError| {
@@ -364,6 +369,10 @@ impl Launcher {
     fn quarantine(&self, record: &mut Record, quarantined: bool) {
         record.quarantined = quarantined;
         self.0.deps.city.figures.quarantined(&record.settings.code, quarantined);
+        if quarantined {
+            // Not renewed any more: where there is another process, it may have better luck.
+            self.leased().remove(&record.settings.code);
+        }
     }
 
     fn record(&self, city: &City) -> Arc<tokio::sync::Mutex<Record>> {

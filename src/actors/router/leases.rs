@@ -2,7 +2,8 @@
 //! was claimed by somebody else even when it writes nothing, and gives the leases back at an orderly end.
 
 use std::{
-    sync::{Arc, Weak},
+    collections::BTreeMap,
+    sync::{Arc, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -39,7 +40,7 @@ pub(super) async fn keep(launcher: Weak<Inner>, options: Options) {
         if launcher.is_stopping() {
             return;
         }
-        let held = launcher.held().await;
+        let held: Vec<_> = launcher.leased().iter().map(|(city, epoch)| (city.clone(), *epoch)).collect();
         if held.is_empty() {
             continue;
         }
@@ -49,8 +50,9 @@ pub(super) async fn keep(launcher: Weak<Inner>, options: Options) {
                 if std::mem::take(&mut silent) {
                     tracing::info!("the leases of the cities are renewed again");
                 }
-                for city in lost {
-                    launcher.fence(&city, &held).await;
+                for (city, epoch) in held.into_iter().filter(|(city, _)| lost.contains(city)) {
+                    // Beside the renewals, because its lock may be held for as long as a start takes.
+                    tokio::spawn(launcher.clone().fence(city, epoch));
                 }
             }
             Ok(Err(error)) => {
@@ -70,27 +72,16 @@ fn complain(silent: &mut bool, error: &(dyn std::error::Error + 'static)) {
 }
 
 impl Launcher {
-    /// The cities that run here or are about to, with their epochs. One that keeps failing is let go of: where there is
-    /// another process, it may have better luck.
-    async fn held(&self) -> Vec<(CityCode, i64)> {
-        let records: Vec<_> = self.records().values().cloned().collect();
-        let mut held = Vec::with_capacity(records.len());
-        for record in records {
-            // A city that is being started has claimed its epoch a moment ago.
-            let Ok(record) = record.try_lock() else { continue };
-            if let Some(epoch) = record.epoch.filter(|_| record.running.is_some() || record.awaits_start()) {
-                held.push((record.settings.code.clone(), epoch));
-            }
-        }
-        held
+    /// The cities that this process holds.
+    pub(super) fn leased(&self) -> MutexGuard<'_, BTreeMap<CityCode, i64>> {
+        self.0.leased.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends a city whose epoch was found to have moved on.
-    async fn fence(&self, city: &CityCode, held: &[(CityCode, i64)]) {
-        let Some((_, lost)) = held.iter().find(|(code, _)| code == city) else { return };
-        let Some(record) = self.records().get(city).cloned() else { return };
+    async fn fence(self, city: CityCode, lost: i64) {
+        let Some(record) = self.records().get(&city).cloned() else { return };
         let mut record = record.lock().await;
-        if record.epoch != Some(*lost) {
+        if record.epoch != Some(lost) {
             // It was claimed anew, by this process.
             return;
         }
@@ -104,6 +95,7 @@ impl Launcher {
     /// Another process holds the city, and this one never takes it back by itself.
     pub(super) fn is_fenced(&self, record: &mut Record) {
         record.fenced = true;
+        self.leased().remove(&record.settings.code);
         let code = &record.settings.code;
         self.router().put(code.clone(), Slot::Down("fenced"));
         tracing::error!(city = %code, epoch = record.epoch, "another process holds this city; it is served here no more");
@@ -127,9 +119,13 @@ impl Launcher {
         self.router().put(code.clone(), Slot::Held(Arc::new(held.clone())));
     }
 
-    /// Lets everybody claim the cities that have ended here in order.
-    pub(super) async fn give_back(&self, ended: &[(CityCode, i64)]) {
-        if let Err(error) = epochs::give_back(self.db(), ended).await {
+    /// Lets everybody claim a city that is served here no more, or all of them at the end.
+    pub(super) async fn give_back(&self, only: Option<&CityCode>) {
+        let given: Vec<_> = {
+            let mut leased = self.leased();
+            leased.extract_if(.., |city, _| only.is_none_or(|only| only == city)).collect()
+        };
+        if let Err(error) = epochs::give_back(self.db(), &given).await {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(error, "the cities could not be given back; another process has to wait for their leases");
         }
