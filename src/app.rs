@@ -101,11 +101,24 @@ pub async fn connect(config: &Config) -> Result<Db, AppError> {
 }
 
 impl App {
-    /// Connects to what the configuration names, brings the schema up to date and starts every part.
+    /// Connects to what the configuration names, brings the schema up to date and starts every part. A city that another
+    /// process holds is started when that lets go of it.
     ///
     /// # Errors
     /// [`AppError`] when a part cannot start.
     pub async fn build(config: &Config, clock: Clock, listener: TcpListener) -> Result<Self, AppError> {
+        Self::assemble(config, clock, listener, false).await
+    }
+
+    /// The same, but takes every city at once from whoever holds it.
+    ///
+    /// # Errors
+    /// [`AppError`] when a part cannot start.
+    pub async fn build_taking_over(config: &Config, clock: Clock, listener: TcpListener) -> Result<Self, AppError> {
+        Self::assemble(config, clock, listener, true).await
+    }
+
+    async fn assemble(config: &Config, clock: Clock, listener: TcpListener, take_over: bool) -> Result<Self, AppError> {
         #[cfg(feature = "fault-injection")]
         tracing::warn!("built with `fault-injection`: an administrator can make cities fail; not for production");
         let tokens = Tokens::new(config.jwt_secret()?.expose().as_bytes());
@@ -121,6 +134,7 @@ impl App {
         };
 
         let journal = JournalHandle::start(db.clone(), config.order_journal.clone(), &metrics);
+        let storage = journal.availability().clone();
         let mirror = Mirror::start(cache.clone(), config.mirror.clone(), &metrics);
         let log = location_log::start(db.clone(), &metrics, config.location_log.clone());
         let address = listener.local_addr()?;
@@ -136,6 +150,8 @@ impl App {
                 },
                 options: config.router.clone(),
                 holder: format!("process {} at {address}", std::process::id()),
+                instance: config.router.instance(config.server.listen),
+                take_over,
             },
             cities::list(&db).await?,
         )
@@ -165,9 +181,11 @@ impl App {
                 &metrics,
                 config.rider_session.clone(),
                 stop.clone(),
+                storage.clone(),
             ),
             operator_sockets: OperatorSocketDeps::new(clock.speed(), &metrics, config.operator_session.clone(), stop),
             options: config.http.clone(),
+            storage,
         };
         let limit = config.server.shutdown_limit();
         let server = HttpServer::new(move || http::app(deps.clone()))

@@ -315,6 +315,12 @@ impl Config {
         if self.server.shutdown_s == 0 {
             return Err(ConfigError::invalid("server.shutdown_s", "must be at least 1"));
         }
+        if !(0.0..=1.0).contains(&self.order_journal.placement_share) {
+            return Err(ConfigError::invalid("order_journal.placement_share", "must lie in 0..=1"));
+        }
+        if self.router.lease_s == 0 {
+            return Err(ConfigError::invalid("router.lease_s", "must be at least 1"));
+        }
         if let Some(secret) = &self.auth.jwt_secret {
             check_secret(secret)?;
         }

@@ -40,10 +40,17 @@ impl Gate {
     /// Takes a place, or says that the queue is full.
     #[must_use]
     pub fn enter(&self) -> Option<Permit> {
+        self.enter_below(self.0.limit)
+    }
+
+    /// Takes a place as long as fewer than `limit` are taken: what may wait leaves room for what must not.
+    #[must_use]
+    pub fn enter_below(&self, limit: usize) -> Option<Permit> {
+        let limit = limit.min(self.0.limit);
         let taken = self
             .0
             .inside
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |inside| (inside < self.0.limit).then_some(inside + 1));
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |inside| (inside < limit).then_some(inside + 1));
         if taken.is_err() {
             if let Some(refused) = &self.0.refused {
                 refused.inc();
@@ -85,5 +92,14 @@ mod tests {
         drop(first);
         assert_eq!(gate.inside(), 1);
         assert!(gate.enter().is_some());
+    }
+
+    #[test]
+    fn a_lower_limit_leaves_room_for_others() {
+        let gate = Gate::unmetered(2);
+        let _first = gate.enter_below(1).unwrap();
+        assert!(gate.enter_below(1).is_none());
+        let _second = gate.enter().unwrap();
+        assert!(gate.enter_below(3).is_none(), "it is no way around the bound");
     }
 }

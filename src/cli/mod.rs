@@ -47,6 +47,9 @@ enum Command {
         /// How many times as fast as life the engine's clock runs, for replays; as configured when absent
         #[arg(long, value_name = "SPEED")]
         clock_speed: Option<f64>,
+        /// Take every city at once from the process that holds it, instead of waiting until its lease has passed
+        #[arg(long)]
+        take_over: bool,
     },
     /// Start a private PostgreSQL and Redis, the engine, and a simulated fleet in two cities
     Demo(demo::DemoArgs),
@@ -80,9 +83,10 @@ pub fn main() -> ExitCode {
         // Needs no configuration, so that a broken one is no hindrance.
         (Command::Simulate(args), _) => simulate::run(&args),
         (_, Err(error)) => Err(error.into()),
-        (Command::Serve { clock_speed }, Ok(mut config)) => {
+        (Command::Serve { clock_speed, take_over }, Ok(mut config)) => {
             config.clock.speed = clock_speed.unwrap_or(config.clock.speed);
-            config.check().map_err(anyhow::Error::from).and_then(|()| serve::run(&config)).map(|()| ExitCode::SUCCESS)
+            let checked = config.check().map_err(anyhow::Error::from);
+            checked.and_then(|()| serve::run(&config, take_over)).map(|()| ExitCode::SUCCESS)
         }
         (Command::Demo(demo), Ok(config)) => demo::run(demo, config, &environment),
         (Command::Watch(args), Ok(_)) => watch(args).map(|()| ExitCode::SUCCESS),

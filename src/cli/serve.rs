@@ -11,11 +11,11 @@ use crate::{
     config::Config,
 };
 
-/// Serves until it is told to stop.
+/// Serves until it is told to stop; with `take_over` no lease of another process is waited for.
 ///
 /// # Errors
 /// When the configuration lacks something, a service is away, or the end takes too long.
-pub fn run(config: &Config) -> anyhow::Result<()> {
+pub fn run(config: &Config, take_over: bool) -> anyhow::Result<()> {
     // What production cannot do without is asked for before anything starts.
     config.database_url()?;
     config.jwt_secret()?;
@@ -25,7 +25,12 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         let mut signals = StopSignals::listen()?;
         let address = config.server.listen;
         let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
-        let app = App::build(config, Clock::scaled(config.clock.speed), listener).await?;
+        let clock = Clock::scaled(config.clock.speed);
+        let app = if take_over {
+            App::build_taking_over(config, clock, listener).await?
+        } else {
+            App::build(config, clock, listener).await?
+        };
         tracing::info!(address = %app.address(), "serving");
         let stop = async move {
             let signal = signals.next().await;

@@ -21,6 +21,7 @@ use super::{
     order_queue::OrderQueue,
     rider_index::{Means, RiderIndex},
     state::{ClosedOffer, Deferred, EndedOrder, LiveOrder, LiveRider, Pending},
+    unsaved::Unsaved,
     view::Counts,
 };
 
@@ -67,6 +68,10 @@ pub struct City {
     /// The figures as of the last `take_changes`.
     pub(super) tally: Counts,
     pub(super) out: Vec<Effect>,
+    /// The duties among the pending writes.
+    pub(super) duty_writes: BTreeSet<(RiderId, TransitionId)>,
+    /// What the journal could not take and nobody waits for; tried again at the next tick.
+    pub(super) unsaved: Unsaved,
 }
 
 /// What is forgotten after a while.
@@ -119,6 +124,8 @@ impl City {
             touched: Touched::default(),
             tally: Counts::default(),
             out: Vec::new(),
+            duty_writes: BTreeSet::new(),
+            unsaved: Unsaved::default(),
         }
     }
 

@@ -237,6 +237,16 @@ pub enum RejectReason {
     KeyReused,
     /// The database refused the write for itself.
     Invalid(String),
+    /// The journal takes no more while the database does not answer; the same request may be made again.
+    Unavailable,
+}
+
+impl RejectReason {
+    /// Whether the same write may be taken later.
+    #[must_use]
+    pub const fn is_passing(&self) -> bool {
+        matches!(self, Self::Busy | Self::Unavailable)
+    }
 }
 
 /// A good answer.
@@ -365,6 +375,9 @@ pub enum Refusal {
     /// The store refused the write itself.
     #[error("the store refused the change")]
     Invalid(String),
+    /// The journal takes no more while the database does not answer.
+    #[error("the database does not answer; try again")]
+    StorageUnavailable,
 }
 
 impl Refusal {
@@ -393,6 +406,7 @@ impl Refusal {
             Self::DuplicateRef(_) => "external_ref_taken",
             Self::KeyReused => "idempotency_key_reused",
             Self::Invalid(_) => "storage_refused",
+            Self::StorageUnavailable => "storage_unavailable",
         }
     }
 }

@@ -43,7 +43,7 @@ impl City {
                 self.alert(Alert::OrderExpired(order));
             }
             (Then::Duty { rider, duty, reason, asked, .. }, _) => self.duty_stored(now, rider, duty, reason, asked),
-            (Then::Noted, _) => {}
+            (Then::OfferNoted { .. }, _) => {}
             // Every transition of an order names its order.
             (
                 Then::Queued
@@ -57,6 +57,7 @@ impl City {
             ) => {}
         }
         if let Some(order) = order {
+            self.withdraw_if_unwilling(now, order);
             self.resume(now, order);
         }
     }
@@ -92,13 +93,16 @@ impl City {
                 self.duty_refused(now, rider, number, reason);
             }
             // The next tick tries again.
-            Then::Queued
-            | Then::Expired
-            | Then::TakenBack { .. }
-            | Then::OfferOver { reply: None, .. }
-            | Then::Noted => {}
+            Then::Queued | Then::Expired | Then::TakenBack { .. } | Then::OfferOver { reply: None, .. } => {}
+            Then::OfferNoted { record } => self.offer_not_noted(*record, why),
         }
         if let Some(order) = order {
+            if why.is_passing() {
+                // A journal that has no room now would refuse at once what an unwilling rider gives back.
+                self.unsaved.withdrawals.insert(order);
+            } else {
+                self.withdraw_if_unwilling(now, order);
+            }
             self.resume(now, order);
         }
     }
@@ -107,12 +111,14 @@ impl City {
     fn take_pending(&mut self, transition: TransitionId) -> Option<Pending> {
         let pending = self.pending.remove(&transition)?;
         self.placing -= usize::from(matches!(pending.then, Then::Placed { .. }));
+        if let Then::Duty { rider, .. } = pending.then {
+            self.duty_writes.remove(&(rider, transition));
+        }
         Some(pending)
     }
 
     /// Goes on with what waited for the journal's answer about an order, until the next write.
     fn resume(&mut self, now: Timestamp, order: OrderId) {
-        self.withdraw_if_unwilling(now, order);
         while !self.orders.get(&order).is_some_and(|live| live.pending) {
             let Some(command) = self.deferred.get_mut(&order).and_then(std::collections::VecDeque::pop_front) else {
                 self.deferred.remove(&order);
@@ -133,5 +139,6 @@ fn refusal(why: &RejectReason) -> Refusal {
         RejectReason::DuplicateRef(order) => Refusal::DuplicateRef(*order),
         RejectReason::KeyReused => Refusal::KeyReused,
         RejectReason::Invalid(reason) => Refusal::Invalid(reason.clone()),
+        RejectReason::Unavailable => Refusal::StorageUnavailable,
     }
 }

@@ -201,7 +201,7 @@ fn pending_agrees(city: &City) -> Result<(), Broken> {
                 || format!("the write of {order:?} does not follow its version"),
             )?;
         } else {
-            let alone = matches!(pending.then, Then::Placed { .. } | Then::Duty { .. } | Then::Noted);
+            let alone = matches!(pending.then, Then::Placed { .. } | Then::Duty { .. } | Then::OfferNoted { .. });
             ensure(alone, || "a transition of an order names no order".to_owned())?;
         }
     }

@@ -21,6 +21,7 @@ mod riders;
 mod snapshot;
 mod state;
 mod tick;
+mod unsaved;
 pub mod view;
 
 pub use city::{City, CityImage, MEMORY, StoredEnd, StoredRider};

@@ -2,7 +2,7 @@
 
 use crate::domain::{
     duty::Duty,
-    ids::{OfferId, OrderId, ReplyTo, RiderId, SessionId, TransitionId},
+    ids::{OfferId, OrderId, ReplyTo, RiderId, SessionId},
     order::{Actor, OfferState, OrderStatus},
     time::Timestamp,
 };
@@ -10,10 +10,10 @@ use crate::domain::{
 use super::{
     city::{City, Remembered},
     command::{Answer, Command, Outcome, Refusal},
-    effect::{Effect, Measure, Notice, OfferRecord, Write},
+    effect::{Effect, Measure, Notice, OfferRecord},
     matching::Decision,
     orders::{EventDraft, data},
-    state::{ClosedOffer, Pending, PlanStop, Then},
+    state::{ClosedOffer, PlanStop, Then},
     view::StopKind,
 };
 
@@ -72,8 +72,9 @@ impl City {
             // Taken back by `withdraw_if_unwilling`, as soon as this commit is dealt with.
             return;
         }
-        if self.riders.get(&rider).is_some_and(|live| !self.is_fresh(now, live)) {
-            // The journal took its time, and the rider fell silent meanwhile.
+        let over = self.offers.get(&offer).is_some_and(|record| record.hard_cap_at <= now);
+        if over || self.riders.get(&rider).is_some_and(|live| !self.is_fresh(now, live)) {
+            // The journal took its time: the offer's is over, or the rider fell silent meanwhile.
             return self.close_offer(now, offer, OfferState::Withdrawn, None, "stale", None);
         }
         if let Some(view) = self.offer_view(now, offer) {
@@ -101,15 +102,13 @@ impl City {
 
     /// Whether the offer itself is still on its way to the journal.
     pub(super) fn is_uncommitted(&self, offer: OfferId) -> bool {
-        self.pending
-            .values()
-            .any(|pending| matches!(&pending.then, Then::Offered { offers } if offers.contains(&offer)))
+        matches!(self.write_about(offer), Some(Then::Offered { offers }) if offers.contains(&offer))
     }
 
     /// Whether an acceptance of the rider's open offer is with the journal.
     pub(super) fn is_accepting(&self, rider: RiderId) -> bool {
         let Some(offer) = self.riders.get(&rider).and_then(|live| live.offer) else { return false };
-        self.pending.values().any(|pending| matches!(pending.then, Then::Accepted { offer: id, .. } if id == offer))
+        matches!(self.write_about(offer), Some(Then::Accepted { offer: id, .. }) if *id == offer)
     }
 
     pub(super) fn offer_seen(
@@ -135,9 +134,7 @@ impl City {
         let (record, due) = (record.clone(), record.answer_due(ttl));
         if first {
             self.watch_offer(now, offer);
-            let transition = TransitionId(self.ids.next(now));
-            self.pending.insert(transition, Pending { change: None, then: Then::Noted });
-            self.out.push(Effect::Persist(Box::new(Write::Offer { transition, offer: record })));
+            self.note_offer(now, record);
         }
         let expires_in_ms = u64::try_from(due.since(now).as_millis()).unwrap_or(u64::MAX);
         self.reply(reply, Ok(Outcome::OfferSeen { expires_in_ms }));
@@ -178,6 +175,11 @@ impl City {
             // The tick has not come by yet, but the time is over.
             self.refuse(reply, Refusal::OfferClosed(OfferState::Expired));
             return self.close_offer(now, offer, OfferState::Expired, None, "expired", None);
+        }
+        if !self.is_willing(record.rider) {
+            // It is to be taken back, and the journal had no room for that yet.
+            self.refuse(reply, Refusal::OfferClosed(OfferState::Withdrawn));
+            return self.close_offer(now, offer, OfferState::Withdrawn, None, "off_duty", None);
         }
         let Some(live) = self.orders.get(&order) else { return };
         let mut record = record.clone();

@@ -112,6 +112,7 @@ impl City {
             exhausted_since: None,
             slack_ms,
             counted: OrderShare::default(),
+            write: None,
         }
     }
 
@@ -173,6 +174,7 @@ impl City {
         let transition = TransitionId(self.ids.next(now));
         let (expected_version, currency) = (live.state.version, live.spec.currency);
         live.pending = true;
+        live.write = Some(transition);
         let tells_early = self.defects.has(Defect::TellsBeforeCommit) && matches!(then, Then::Accepted { .. });
         next.version = expected_version + 1;
         next.updated_at = now;

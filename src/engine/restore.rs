@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::domain::{
     self,
     duty::Duty,
-    ids::{OrderId, RiderId, TransitionId},
+    ids::{OrderId, RiderId},
     order::{OfferState, OrderSpec, OrderStatus},
     rider::RiderProfile,
     time::Timestamp,
@@ -14,10 +14,10 @@ use crate::domain::{
 
 use super::{
     city::{City, Remembered},
-    effect::{Effect, OfferRecord, OrderState, Write},
+    effect::{Effect, OfferRecord, OrderState},
     matching::Brain,
     snapshot::stops_left,
-    state::{ClosedOffer, EndedOrder, LiveRider, Pending, Then},
+    state::{ClosedOffer, EndedOrder, LiveRider},
 };
 
 /// How long closed offers and ended orders are remembered for repeated reports.
@@ -136,9 +136,7 @@ impl City {
             record.state = OfferState::Withdrawn;
             record.reason = Some("restart".to_owned());
             record.closed_at = Some(now);
-            let transition = TransitionId(self.ids.next(now));
-            self.pending.insert(transition, Pending { change: None, then: Then::Noted });
-            return self.out.push(Effect::Persist(Box::new(Write::Offer { transition, offer: record })));
+            return self.note_offer(now, record);
         };
         if let Some(live) = self.orders.get_mut(&order) {
             live.offers.push(record.id);

@@ -1,5 +1,7 @@
 //! Riders come, go, report where they are and say whether they want work.
 
+use std::collections::BTreeSet;
+
 use crate::domain::{
     duty::{Duty, DutyReason},
     ids::{ReplyTo, RiderId, SessionId, TransitionId},
@@ -170,10 +172,15 @@ impl City {
 
     /// Who waits for a duty that is with the journal.
     fn duty_on_its_way(&mut self, rider: RiderId, duty: Duty) -> Option<&mut Vec<(SessionId, ReplyTo)>> {
-        self.pending.values_mut().rev().find_map(|pending| match &mut pending.then {
-            Then::Duty { rider: whose, duty: to, asked, .. } if (*whose, *to) == (rider, duty) => Some(asked),
+        let is_same = |id: &TransitionId| match self.pending.get(id).map(|pending| &pending.then) {
+            Some(Then::Duty { duty: to, .. }) => *to == duty,
+            _ => false,
+        };
+        let transition = duty_writes_of(&self.duty_writes, rider).rev().find(is_same)?;
+        match &mut self.pending.get_mut(&transition)?.then {
+            Then::Duty { asked, .. } => Some(asked),
             _ => None,
-        })
+        }
     }
 
     /// Takes back the open offer of a rider, unless its answer is already with the journal.
@@ -200,6 +207,7 @@ impl City {
         live.heard_at = now;
         let number = live.duty_number;
         self.duty_unsaved.remove(&rider);
+        self.duty_writes.insert((rider, transition));
         self.pending
             .insert(transition, Pending { change: None, then: Then::Duty { rider, number, duty, reason, asked } });
         let city = self.settings.code.clone();
@@ -243,9 +251,8 @@ impl City {
                 Then::Duty { rider: of, number, duty, .. } if of == rider => Some((number, duty)),
                 _ => None,
             };
-            (live.duty_number, live.duty) = self
-                .pending
-                .values()
+            (live.duty_number, live.duty) = duty_writes_of(&self.duty_writes, rider)
+                .filter_map(|transition| self.pending.get(&transition))
                 .filter_map(on_its_way)
                 .max_by_key(|(number, _)| *number)
                 .unwrap_or((number, live.stored_duty));
@@ -265,4 +272,13 @@ impl City {
         self.reindex(now, rider);
         self.forget_if_gone(rider);
     }
+}
+
+/// The writes of a rider's duties that are with the journal, oldest first.
+fn duty_writes_of(
+    writes: &BTreeSet<(RiderId, TransitionId)>,
+    rider: RiderId,
+) -> impl DoubleEndedIterator<Item = TransitionId> {
+    let (first, last) = (TransitionId(uuid::Uuid::nil()), TransitionId(uuid::Uuid::max()));
+    writes.range((rider, first)..=(rider, last)).map(|(_, transition)| *transition)
 }

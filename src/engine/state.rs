@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::domain::{
     duty::{Duty, DutyReason},
-    ids::{JobId, OfferId, OrderId, ReplyTo, RiderId, SessionId},
+    ids::{JobId, OfferId, OrderId, ReplyTo, RiderId, SessionId, TransitionId},
     order::{Custody, OrderSpec, OrderStatus, Place, Step},
     position::Position,
     rider::RiderProfile,
@@ -107,6 +107,8 @@ pub(super) struct LiveOrder {
     pub slack_ms: i64,
     /// What the tally has of this order.
     pub counted: OrderShare,
+    /// The last write, which is with the journal while `pending`.
+    pub write: Option<TransitionId>,
 }
 
 impl LiveOrder {
@@ -165,8 +167,8 @@ pub(super) enum Then {
     Expired,
     /// The duty is stored. Nobody asked for what the engine decided by itself.
     Duty { rider: RiderId, number: u32, duty: Duty, reason: DutyReason, asked: Vec<(SessionId, ReplyTo)> },
-    /// Nothing follows.
-    Noted,
+    /// Nothing follows, but an offer's record that the journal could not take is given to it again.
+    OfferNoted { record: Box<OfferRecord> },
 }
 
 /// What is remembered of an order for a while after its end, so that a repeated report gets its answer.

@@ -33,6 +33,7 @@ impl City {
         self.forget(now);
         self.expire_offers(now);
         self.release_scheduled(now);
+        self.save_again(now);
         self.sweep_riders(now);
         self.match_orders(now);
     }

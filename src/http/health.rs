@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use actix_web::{HttpResponse, get, http::header::CONTENT_TYPE, web};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -28,9 +29,21 @@ pub struct Readiness {
     pub database: &'static str,
     /// `up`, `down` or `in_process`. Nothing waits for it, so it does not count.
     pub cache: &'static str,
-    /// Each known city: `running`, or why it does not run. Only a city that is `starting` makes this process not ready:
-    /// one that is kept down must not take its neighbours out of service.
+    /// Each known city: `running`, or why it does not run. A city that is `starting` makes this process not ready, and so
+    /// do cities that other processes hold when none runs here: a standby is no place for requests. One city that is
+    /// kept down must not take its neighbours out of service.
     pub cities: BTreeMap<String, &'static str>,
+    /// The cities that are `held` by other processes.
+    pub held: BTreeMap<String, HeldCity>,
+}
+
+/// A city that another process holds.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HeldCity {
+    /// The instance that holds it.
+    pub by: String,
+    /// Until when, unless it renews its lease; real time.
+    pub until: DateTime<Utc>,
 }
 
 /// What time it is here, and how fast it passes.
@@ -69,6 +82,7 @@ pub async fn get_ready(deps: web::Data<Deps>) -> HttpResponse {
         (Cache::Redis(_), Ok(Ok(()))) => "up",
         (Cache::Redis(_), _) => "down",
     };
+    let mut held = BTreeMap::new();
     let cities: BTreeMap<String, &'static str> = deps
         .router
         .cities()
@@ -78,14 +92,19 @@ pub async fn get_ready(deps: web::Data<Deps>) -> HttpResponse {
                 Slot::Running(handle) if handle.is_running() => "running",
                 Slot::Running(_) => "stopped",
                 Slot::Down(why) => why,
+                Slot::Held(lease) => {
+                    held.insert(code.to_string(), HeldCity { by: lease.by.clone(), until: lease.until.to_datetime() });
+                    "held"
+                }
             };
             (code.to_string(), state)
         })
         .collect();
-    let ready = database && !cities.values().any(|state| *state == "starting");
+    let any = |wanted: &[&str]| cities.values().any(|state| wanted.contains(state));
+    let ready = database && !any(&["starting"]) && (any(&["running"]) || !any(&["held", "fenced"]));
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     let database = if database { "up" } else { "down" };
-    response.json(Readiness { ready, database, cache, cities })
+    response.json(Readiness { ready, database, cache, cities, held })
 }
 
 /// Every figure, in the text format of Prometheus. Unless the server is configured otherwise it takes no token; else

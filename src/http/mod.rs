@@ -23,6 +23,7 @@ pub mod problem;
 mod riders;
 pub mod routes;
 mod sockets;
+mod storage;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -36,7 +37,10 @@ use actix_web::{
 use utoipa_actix_web::AppExt;
 
 use crate::{
-    actors::{operator_session::OperatorSocketDeps, rider_session::RiderSocketDeps, router::Router},
+    actors::{
+        operator_session::OperatorSocketDeps, order_journal::Availability, rider_session::RiderSocketDeps,
+        router::Router,
+    },
     cache::Cache,
     clock::Clock,
     domain::city::City,
@@ -79,6 +83,8 @@ pub struct Deps {
     pub operator_sockets: OperatorSocketDeps,
     /// The limits of this part.
     pub options: Options,
+    /// Whether the database answers.
+    pub storage: Availability,
 }
 
 /// The whole application, for `HttpServer::new(move || http::app(deps.clone()))` and for tests.

@@ -14,6 +14,7 @@ use super::{
     convert::{event_body, order_body},
     page,
     problem::{Code, Failure},
+    storage,
 };
 use crate::{
     actors::city::CityCallError,
@@ -179,7 +180,7 @@ async fn change(
             still_open(&order)?;
             Err(Refusal::UnknownOrder.into())
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(storage::failed(deps, error, "read the order before the change is asked for again")),
     }
 }
 
@@ -195,7 +196,7 @@ fn city_of(order: &StoredOrder) -> Result<CityCode, Failure> {
 /// The order, for a caller who may see it; to everybody else there is no such order.
 async fn visible(deps: &Deps, caller: &Principal, id: OrderId) -> Result<StoredOrder, Failure> {
     let unknown = || Failure::new(Code::UnknownOrder);
-    let order = store::orders::get(&deps.db, id).await?.ok_or_else(unknown)?;
+    let order = storage::read(deps, store::orders::get(&deps.db, id)).await?.ok_or_else(unknown)?;
     let allowed = match caller {
         Principal::Admin { .. } => true,
         Principal::Operator { .. } => caller.may_operate(&city_of(&order)?),

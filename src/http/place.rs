@@ -17,6 +17,7 @@ use super::{
     body::Body,
     check,
     problem::{Code, Failure},
+    storage,
 };
 use crate::{
     domain::{
@@ -72,7 +73,7 @@ pub async fn place_order(
     let actor = caller.0.actor();
     let asker = format!("{}:{}", actor.kind, actor.id.as_deref().unwrap_or_default());
     if let Some(key) = &key
-        && let Some(earlier) = store::idempotency::find(&deps.db, &asker, key, now).await?
+        && let Some(earlier) = storage::read(&deps, store::idempotency::find(&deps.db, &asker, key, now)).await?
     {
         return if earlier.digest == digest {
             answer(earlier.answer, true)
@@ -83,8 +84,8 @@ pub async fn place_order(
 
     let city = deps.router.city(&code).map_err(|error| Failure::from(error).at("/city"))?;
     may_place(&deps, merchant).await?;
-    let terms =
-        store::cities::terms(&deps.db, &code).await?.ok_or_else(|| Failure::new(Code::UnknownCity).at("/city"))?;
+    let terms = storage::read(&deps, store::cities::terms(&deps.db, &code)).await?;
+    let terms = terms.ok_or_else(|| Failure::new(Code::UnknownCity).at("/city"))?;
     let id = OrderId(deps.clock.new_id());
     let contact = given.contact.clone();
     let spec = spec(&deps, id, merchant, given, terms)?;
@@ -101,11 +102,18 @@ pub async fn place_order(
     });
     let extras = Box::new(PlacementExtras { contact, idempotency });
     let spec = Box::new(spec);
-    match city.ask(deps.options.ask(), move |reply| Command::Place { spec, extras, actor, reply }).await? {
+    let keyed = extras.idempotency.is_some();
+    let placed = city.ask(deps.options.ask(), move |reply| Command::Place { spec, extras, actor, reply }).await;
+    match placed.map_err(|error| storage::failed(&deps, error, how_to_find_out(keyed)))? {
         Outcome::Replayed(earlier) => answer(earlier, true),
         Outcome::Order { .. } => answer(receipt, false),
         other => Err(Failure::internal(format!("a placement was answered with {other:?}"))),
     }
+}
+
+/// How the client of a placement without an answer learns whether it is stored.
+const fn how_to_find_out(keyed: bool) -> &'static str {
+    if keyed { "the same request with the same Idempotency-Key finds out" } else { "look among the orders for it" }
 }
 
 fn answer(receipt: Value, replayed: bool) -> Result<HttpResponse, Failure> {
@@ -133,7 +141,7 @@ fn whose(caller: &Principal, city: &CityCode, given: &NewOrder) -> Result<Mercha
 }
 
 async fn may_place(deps: &Deps, merchant: MerchantId) -> Result<(), Failure> {
-    match store::merchants::get(&deps.db, merchant).await? {
+    match storage::read(deps, store::merchants::get(&deps.db, merchant)).await? {
         Some(merchant) if merchant.is_active() => Ok(()),
         Some(_) => Err(Failure::new(Code::MerchantSuspended)),
         None => Err(Failure::new(Code::UnknownMerchant)),

@@ -335,6 +335,7 @@ mod tests {
             Refusal::Conflict,
             Refusal::Fenced,
             Refusal::StorageBusy,
+            Refusal::StorageUnavailable,
             Refusal::KeyReused,
             Refusal::Invalid("x".into()),
         ] {

@@ -33,6 +33,7 @@ words! {
         CITY_UNAVAILABLE = "city_unavailable",
         CITY_BUSY = "city_busy",
         CITY_DEADLINE = "city_deadline",
+        STORAGE_UNAVAILABLE = "storage_unavailable",
         INTERNAL = "internal",
     }
 }

@@ -2,6 +2,10 @@
 //!
 //! Every up frame that changes something carries an `id` chosen by the device and may be sent again: the answer is the
 //! same. An answer carries `re`, the id that it answers.
+//!
+//! Nothing is answered before it is stored. While the database is away the socket stays open and requests wait: a device
+//! whose request waits for longer than some seconds is told so once, with `error {re, code: "storage_unavailable"}`. That
+//! is no answer; the answer follows under the same `re`, and there is no need to ask again.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -12,7 +12,7 @@ use dispatch_engine::{
         gate::Gate,
         mirror::{Mirror, MirrorOptions},
         operator_session::{Show, Watched},
-        order_journal::{self, JournalHandle},
+        order_journal::{self, Availability, JournalHandle},
         rider_session::{Deliver, RiderOutbox},
         router::{self, Launcher, LauncherDeps, Slot},
     },
@@ -72,6 +72,7 @@ pub struct Bed {
     pub cache: Cache,
     pub launcher: Launcher,
     pub code: CityCode,
+    pub storage: Availability,
 }
 
 impl Bed {
@@ -84,19 +85,41 @@ impl Bed {
     /// The same with a launcher of other settings.
     pub async fn with(status: CityStatus, journal: order_journal::Options, options: router::Options) -> Self {
         let db = TestDatabase::create().await.db;
-        let code = city_row(&db, "pune").await;
+        city_row(&db, "pune").await;
+        Self::beside(db, status, journal, options, "test", false).await
+    }
+
+    /// The same on a given database, as another instance.
+    pub async fn beside(
+        db: Db,
+        status: CityStatus,
+        journal: order_journal::Options,
+        options: router::Options,
+        instance: &str,
+        take_over: bool,
+    ) -> Self {
+        let code = pune(status).code;
         let (clock, metrics, cache) = (Clock::scaled(20.0), Metrics::new(), Cache::in_process());
         let mirror = MirrorOptions { flush_ms: 20, ..MirrorOptions::default() };
+        let journal = JournalHandle::start(db.clone(), journal, &metrics);
+        let storage = journal.availability().clone();
         let city = CityDeps {
             clock: clock.clone(),
-            journal: JournalHandle::start(db.clone(), journal, &metrics),
+            journal,
             mirror: Mirror::start(cache.clone(), mirror, &metrics),
             figures: city::Figures::new(&metrics),
             options: city::Options { publish_ms: 20, turn: 2, ..city::Options::default() },
         };
-        let deps = LauncherDeps { db: db.clone(), city, options, holder: "test".into() };
+        let deps = LauncherDeps {
+            db: db.clone(),
+            city,
+            options,
+            holder: instance.into(),
+            instance: instance.into(),
+            take_over,
+        };
         let launcher = Launcher::launch(deps, vec![pune(status)]).await.unwrap();
-        Self { db, clock, cache, launcher, code }
+        Self { db, clock, cache, launcher, code, storage }
     }
 
     /// Its handle.
@@ -109,6 +132,7 @@ impl Bed {
         match &self.launcher.router().cities()[0].1 {
             Slot::Running(_) => "running",
             Slot::Down(why) => why,
+            Slot::Held(_) => "held",
         }
     }
 

@@ -28,7 +28,11 @@ use dispatch_engine::{
 
 use crate::{
     bed::{Bed, Screen, at, offer, pune},
-    support::{SOON, rows::earned, until},
+    support::{
+        SOON,
+        rows::{claim_by_force, earned},
+        until,
+    },
 };
 
 #[actix_web::test]
@@ -166,7 +170,7 @@ async fn a_city_that_remembers_what_the_store_does_not_hold_is_rebuilt() {
 async fn a_city_that_another_process_took_over_says_so_and_stays_away() {
     let bed = Bed::new(CityStatus::Live, order_journal::Options::default()).await;
     let city = bed.city().unwrap();
-    epochs::claim(&bed.db, &bed.code, "another", bed.clock.now()).await.unwrap();
+    claim_by_force(&bed.db, &bed.code, "another").await;
     assert_eq!(bed.place().await, Err(CityCallError::Refused(Refusal::Fenced)));
     assert_eq!(city.ended().await, Ending::Fenced);
     until("fenced", || (bed.slot() == "fenced").then_some(())).await;

@@ -15,6 +15,7 @@ use dispatch_engine::{
         gate::Gate,
         location_log,
         operator_session::{self, OperatorOutbox, OperatorSocketDeps, Watched},
+        order_journal::Availability,
         rider_session::{self, RiderOutbox, RiderSocketDeps},
         router::{Router, Slot},
     },
@@ -170,7 +171,10 @@ impl Stage {
         let log = location_log::start(db.clone(), &metrics, log_options);
         let (stop, stopping) = watch::channel(false);
         let clock = Clock::system();
-        let riders = RiderSocketDeps::new(db.clone(), router.clone(), clock, log, &metrics, options, stopping.clone());
+        let storage = Availability::new(metrics.gauge("journal_unavailable", "as the journal shows it"));
+        let stop_riders = stopping.clone();
+        let riders =
+            RiderSocketDeps::new(db.clone(), router.clone(), clock, log, &metrics, options, stop_riders, storage);
         let operators = OperatorSocketDeps::new(20.0, &metrics, operator_session::Options::default(), stopping);
         let server = HttpServer::new(move || {
             let (riders, operators, handle) = (riders.clone(), operators.clone(), handle.clone());

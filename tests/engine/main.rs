@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 mod harness;
+mod refusals;
 mod restarts;
 mod riders;
 mod scenarios;

@@ -36,6 +36,8 @@ use crate::{
 
 /// Times that a device stays away after a goodbye, milliseconds.
 const AWAY: std::ops::RangeInclusive<u64> = 100..=300;
+/// The same where its city is kept down.
+const LATER: std::ops::RangeInclusive<u64> = 1_000..=3_000;
 
 /// Two cities that share one thread, and restart soon.
 async fn two_cities(cities: [&str; 2], max_panics: u32) -> Arc<TestApp> {
@@ -44,6 +46,7 @@ async fn two_cities(cities: [&str; 2], max_panics: u32) -> Arc<TestApp> {
         (config.router.max_panics, config.router.panic_window_s) = (max_panics, 3_600);
         (config.city.tick_ms, config.city.publish_ms) = (100, 100);
         config.rider_session.reconnect_after_ms = *AWAY.start();
+        config.rider_session.reconnect_later_ms = *LATER.start();
         config.database.connections = 8;
     });
     let app = app.await;
@@ -233,7 +236,7 @@ async fn a_city_that_keeps_panicking_is_kept_down_until_somebody_has_looked() {
         _ => None,
     });
     let (why, after) = bye.await;
-    assert_eq!((why.as_str(), after.map(|after| AWAY.contains(&after))), ("city_unavailable", Some(true)));
+    assert_eq!((why.as_str(), after.map(|after| LATER.contains(&after))), ("city_unavailable", Some(true)));
     let path = format!("/v1/operator/cities/{failing}/socket");
     match Socket::open(app.address, &path, &token("operator", "olga"), SUBPROTOCOL_OPERATOR_JSON).await {
         Err(tungstenite::Error::Http(response)) => assert_eq!(response.status().as_u16(), 503),

@@ -245,6 +245,8 @@ impl Device {
         match code.as_str() {
             // A goodbye follows; it is asked again after it.
             "city_unavailable" => vec![],
+            // It waits for the database; the answer follows.
+            "storage_unavailable" => vec![],
             "storage_busy" | "order_busy" | "city_busy" => self.open.get(&id).cloned().into_iter().collect(),
             // Its time was over when it came.
             "offer_closed" if id.starts_with("accept") && !known => {

@@ -8,8 +8,10 @@ mod bad_input;
 mod cities_apart;
 mod fleet;
 mod life;
+mod moved;
 mod operators;
 mod restart;
+mod storage;
 
 use serde_json::json;
 use support::{

@@ -10,6 +10,7 @@ use dispatch_engine::{
         gate::Gate,
         location_log,
         operator_session::{self, OperatorSocketDeps},
+        order_journal::Availability,
         rider_session::{self, RiderSocketDeps},
         router::{Router, Slot},
     },
@@ -80,6 +81,7 @@ pub async fn start_with(options: http::Options) -> Rest {
     });
     let log = location_log::start(db.clone(), &metrics, location_log::Options::default());
     let (stop, stopping) = watch::channel(false);
+    let storage = Availability::new(metrics.gauge("journal_unavailable", "as the journal shows it"));
     let rider_options = rider_session::Options::default();
     let operator_options = operator_session::Options::default();
     let deps = Deps {
@@ -91,6 +93,7 @@ pub async fn start_with(options: http::Options) -> Rest {
             &metrics,
             rider_options,
             stopping.clone(),
+            storage.clone(),
         ),
         operator_sockets: OperatorSocketDeps::new(clock.speed(), &metrics, operator_options, stopping),
         figures: http::Figures::new(&metrics),
@@ -103,6 +106,7 @@ pub async fn start_with(options: http::Options) -> Rest {
         tokens: Tokens::new(SECRET.as_bytes()),
         sealer: Sealer::new(&[9; 32]),
         options,
+        storage,
     };
     let app = deps.clone();
     let server = HttpServer::new(move || http::app(app.clone())).workers(1).disable_signals();

@@ -29,7 +29,7 @@ use uuid::Uuid;
 
 use crate::support::{
     TestDatabase,
-    rows::{city_row, earned, rider_row},
+    rows::{city_row, claim_by_force, earned, rider_row},
 };
 
 /// 2026-11-23T12:00:00Z.
@@ -56,7 +56,7 @@ impl Bed {
         let db = TestDatabase::create().await.db;
         let city = city_row(&db, "pune").await;
         partitions::ensure_months(&db, NOW).await.unwrap();
-        let epoch = epochs::claim(&db, &city, "test", NOW).await.unwrap();
+        let epoch = claim_by_force(&db, &city, "test").await;
         Self { db, city, epoch }
     }
 
@@ -283,7 +283,7 @@ async fn a_retry_after_a_lost_commit_finds_itself_stored() {
 async fn a_superseded_incarnation_is_fenced_and_the_rest_goes_on() {
     let bed = Bed::new().await;
     let old = bed.entry(Write::Place(plain(None)));
-    let epoch = epochs::claim(&bed.db, &bed.city, "another", NOW).await.unwrap();
+    let epoch = claim_by_force(&bed.db, &bed.city, "another").await;
     assert_eq!(epochs::holder(&bed.db, &bed.city).await.unwrap(), Some((epoch, "another".into())));
     let new = JournalEntry { epoch, ..bed.entry(Write::Place(plain(None))) };
     let nowhere = JournalEntry { city: CityCode::parse("delhi").unwrap(), ..new.clone() };

@@ -1,8 +1,14 @@
 //! Rows that the tests of single parts begin with or end at. Tests of the whole make theirs over REST, see `world`.
 
+use std::time::Duration;
+
 use dispatch_engine::{
+    clock::Clock,
     domain::ids::{CityCode, RiderId},
-    store::Db,
+    store::{
+        Db,
+        epochs::{self, Claim, Claimant},
+    },
 };
 use uuid::Uuid;
 
@@ -41,4 +47,14 @@ pub async fn earned(db: &Db, rider: RiderId) -> Vec<i64> {
         .fetch_all(db)
         .await
         .unwrap()
+}
+
+/// Claims a city for an instance, whoever holds it, and returns the epoch.
+pub async fn claim_by_force(db: &Db, city: &CityCode, instance: &str) -> i64 {
+    let by = Claimant { instance, holder: instance, lease: Duration::from_secs(60), take_over: true };
+    let now = Clock::wall();
+    match epochs::claim(db, city, &by, now, now).await.unwrap() {
+        Claim::Granted(epoch) => epoch,
+        Claim::Held(held) => panic!("not granted: {held:?}"),
+    }
 }

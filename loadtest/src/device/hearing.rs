@@ -57,6 +57,11 @@ impl Rider {
     /// Takes a frame of the engine.
     pub fn on_frame(&mut self, now: i64, frame: Down, shared: &Shared) -> Out {
         let mut out = Out::default();
+        if matches!(&frame, Down::Error { re: Some(_), code, .. } if code == "storage_unavailable") {
+            // No answer yet: the request waits for the database, and its answer follows.
+            shared.stats.event("waits_for_storage");
+            return out;
+        }
         if self.heard_before(&frame, shared) {
             return out;
         }

@@ -21,6 +21,7 @@ pub struct Figures {
     counts: [IntGaugeVec; 9],
     up: IntGaugeVec,
     quarantined: IntGaugeVec,
+    held: IntGaugeVec,
     restarts: IntCounterVec,
     depth: IntGaugeVec,
     refused: IntCounterVec,
@@ -78,6 +79,7 @@ impl Figures {
             counts: COUNTS.map(|(name, help)| gauge(name, help)),
             up: gauge("dispatch_city_up", "1 while the city is served here"),
             quarantined: gauge("dispatch_city_quarantined", "1 while the city stays down because it kept failing"),
+            held: gauge("dispatch_city_held", "1 while another process holds the city and this one waits for it"),
             restarts: metrics.counters(
                 "dispatch_city_restarts_total",
                 "Rebuilds of a city that failed, by how it failed (panicked, diverged)",
@@ -152,6 +154,11 @@ impl Figures {
     /// Shows whether the city stays down because it kept failing.
     pub(in crate::actors) fn quarantined(&self, city: &CityCode, quarantined: bool) {
         self.quarantined.with_label_values(&[city.as_str()]).set(quarantined.into());
+    }
+
+    /// Shows whether another process holds the city that this one waits for.
+    pub(in crate::actors) fn held(&self, city: &CityCode, held: bool) {
+        self.held.with_label_values(&[city.as_str()]).set(held.into());
     }
 
     /// Counts a rebuild.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::domain::ids::TransitionId;
 use crate::{
-    actors::{gate::Gate, operator_session::OperatorOutbox, rider_session::RiderOutbox},
+    actors::{gate::Gate, operator_session::OperatorOutbox, order_journal::Availability, rider_session::RiderOutbox},
     domain::{
         ids::{CityCode, ReplyTo, SessionId},
         rider::RiderProfile,
@@ -21,6 +21,9 @@ use crate::{
         view::CitySnapshot,
     },
 };
+
+/// How often a patient caller looks whether the database is away.
+const LOOK_AT_STORAGE: Duration = Duration::from_millis(500);
 
 /// A city that runs in this process. Cheap to clone; all clones share one bound. A handle outlives its city: when the
 /// city has stopped, every call answers [`CityCallError::Gone`], and the router knows the new incarnation.
@@ -107,6 +110,32 @@ impl CityHandle {
         Self::within(deadline, received).await?.map_err(CityCallError::Refused)
     }
 
+    /// Asks and waits up to a real-time deadline that holds only while the database answers: what waits for an outage to
+    /// end is answered once it is stored, and the deadline begins anew after it.
+    ///
+    /// # Errors
+    /// Any [`CityCallError`].
+    pub async fn ask_through_outages(
+        &self,
+        deadline: Duration,
+        storage: Availability,
+        build: impl FnOnce(ReplyTo) -> Command + Send + 'static,
+    ) -> Result<Outcome, CityCallError> {
+        let (answer, mut received) = oneshot::channel();
+        self.send(CityBody::Ask { build: Box::new(build), answer })?;
+        let mut left = deadline;
+        loop {
+            let step = left.min(LOOK_AT_STORAGE);
+            match tokio::time::timeout(step, &mut received).await {
+                Ok(Ok(answer)) => return answer.map_err(CityCallError::Refused),
+                Ok(Err(_dropped)) => return Err(CityCallError::Gone),
+                Err(_elapsed) if !storage.is_up() => left = deadline,
+                Err(_elapsed) if left <= step => return Err(CityCallError::Deadline),
+                Err(_elapsed) => left -= step,
+            }
+        }
+    }
+
     /// Brings a rider session to the city.
     ///
     /// # Errors
@@ -146,6 +175,11 @@ impl CityHandle {
     pub fn journal_results(&self, results: Vec<(TransitionId, Result<(), RejectReason>)>) {
         // A city that is gone has no use for them: its next incarnation reads the store.
         self.push(CityBody::Journal(results));
+    }
+
+    /// Ends the city because another process holds it, however full its queue is.
+    pub(in crate::actors) fn fence(&self) {
+        self.push(CityBody::Fence);
     }
 
     /// Makes the city fail, once it comes to this message.

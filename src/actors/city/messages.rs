@@ -63,6 +63,8 @@ pub enum CityBody {
     Snapshot(oneshot::Sender<CitySnapshot>),
     /// The launcher ends the city; answered when nothing more will be handled.
     Stop(oneshot::Sender<()>),
+    /// The launcher found that another process holds the city.
+    Fence,
     /// A test or a drill makes the city fail.
     #[cfg(feature = "fault-injection")]
     Fault(Fault),

@@ -181,6 +181,7 @@ impl CityActor {
                 self.end(Ending::Stopped, ctx);
                 let _ = done.send(());
             }
+            CityBody::Fence => self.fenced(ctx),
             #[cfg(feature = "fault-injection")]
             CityBody::Fault(super::Fault::Panic) => panic!("the city {} was told to panic", self.code),
         }
@@ -224,8 +225,7 @@ impl CityActor {
         let refused = self.deps.journal.submit(&self.handle, self.epoch, writes);
         if !refused.is_empty() {
             // As a message, like every answer of the journal: the engine has finished with this command by then.
-            let busy = refused.iter().map(|write| (write.transition(), Err(RejectReason::Busy))).collect();
-            self.handle.journal_results(busy);
+            self.handle.journal_results(refused.into_iter().map(|(write, why)| (write, Err(why))).collect());
         }
     }
 
@@ -250,13 +250,17 @@ impl CityActor {
             });
         }
         if fenced {
-            tracing::error!(city = %self.code, epoch = self.epoch, "another process holds this city; it ends here");
-            self.end(Ending::Fenced, ctx);
+            self.fenced(ctx);
         } else if diverged {
             // What is remembered can no longer be trusted; the next incarnation reads what is true.
             tracing::error!(city = %self.code, epoch = self.epoch, "the store holds other versions; the city is rebuilt");
             self.end(Ending::Diverged, ctx);
         }
+    }
+
+    fn fenced(&mut self, ctx: &mut Context<Self>) {
+        // The launcher, who hears of it, says so in the log.
+        self.end(Ending::Fenced, ctx);
     }
 
     /// Time passes.

@@ -14,6 +14,7 @@ pub(super) struct Figures {
     pub retries: IntCounter,
     pub rejected: IntCounterVec,
     pub unavailable: IntGauge,
+    pub refused: IntCounterVec,
 }
 
 impl Figures {
@@ -27,6 +28,11 @@ impl Figures {
             retries: metrics.counter("dispatch_journal_retries_total", "Batches given to the database again"),
             rejected: metrics.counters("dispatch_journal_rejected_total", "Writes refused for good", &["reason"]),
             unavailable: metrics.gauge("dispatch_journal_unavailable", "1 while the database does not answer"),
+            refused: metrics.counters(
+                "dispatch_journal_refused_total",
+                "Writes for which the journal had no room, by kind (place, order, offer, duty) and reason (busy, unavailable)",
+                &["kind", "reason"],
+            ),
         }
     }
 
@@ -40,15 +46,20 @@ impl Figures {
     }
 
     pub fn rejected(&self, why: &RejectReason) {
-        let reason = match why {
-            RejectReason::Conflict => "conflict",
-            RejectReason::Fenced => "fenced",
-            RejectReason::Busy => "busy",
-            RejectReason::DuplicateRef(_) => "duplicate_ref",
-            RejectReason::Replay(_) => "replay",
-            RejectReason::KeyReused => "key_reused",
-            RejectReason::Invalid(_) => "invalid",
-        };
-        self.rejected.with_label_values(&[reason]).inc();
+        self.rejected.with_label_values(&[word(why)]).inc();
+    }
+}
+
+/// The metric label of a reason.
+pub(super) const fn word(why: &RejectReason) -> &'static str {
+    match why {
+        RejectReason::Conflict => "conflict",
+        RejectReason::Fenced => "fenced",
+        RejectReason::Busy => "busy",
+        RejectReason::DuplicateRef(_) => "duplicate_ref",
+        RejectReason::Replay(_) => "replay",
+        RejectReason::KeyReused => "key_reused",
+        RejectReason::Invalid(_) => "invalid",
+        RejectReason::Unavailable => "unavailable",
     }
 }

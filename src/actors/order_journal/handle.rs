@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use actix::Recipient;
-use prometheus::IntGauge;
+use prometheus::IntCounterVec;
 use tokio::sync::oneshot;
 
-use super::journal::{Flush, Queued, Submit};
+use super::{
+    Availability, figures,
+    journal::{Flush, Queued, Submit},
+};
 use crate::{
     actors::{city::CityHandle, gate::Gate},
-    engine::effect::Write,
+    domain::ids::TransitionId,
+    engine::{command::RejectReason, effect::Write},
     store::journal::JournalEntry,
 };
 
@@ -19,31 +23,52 @@ pub struct JournalHandle {
     pub(super) inbox: Recipient<Submit>,
     pub(super) flushes: Recipient<Flush>,
     pub(super) gate: Gate,
-    pub(super) unavailable: IntGauge,
+    /// Places that new orders may take at most.
+    pub(super) placements: usize,
+    pub(super) availability: Availability,
+    pub(super) refused: IntCounterVec,
 }
 
 impl JournalHandle {
     /// Queues the writes of one incarnation of a city, in order; what became of each comes back with
-    /// [`CityHandle::journal_results`]. Returned are the writes for which there was no room: none of those is stored.
+    /// [`CityHandle::journal_results`]. Returned are the writes for which there was no room, with the reason: none of
+    /// those is stored. New orders are refused before the journal is full, so that orders under way find room.
     #[must_use]
-    pub fn submit(&self, city: &CityHandle, epoch: i64, writes: Vec<Write>) -> Vec<Write> {
-        if !self.inbox.connected() {
-            return writes;
-        }
-        let mut queued = Vec::with_capacity(writes.len());
-        let mut writes = writes.into_iter();
-        while let Some(write) = writes.next() {
-            let Some(permit) = self.gate.enter() else {
-                // The rest waits with it, so that the order of a city's writes is kept.
-                let refused = std::iter::once(write).chain(writes).collect();
-                self.send(queued);
-                return refused;
+    pub fn submit(&self, city: &CityHandle, epoch: i64, writes: Vec<Write>) -> Vec<(TransitionId, RejectReason)> {
+        let (mut queued, mut refused) = (Vec::with_capacity(writes.len()), Vec::new());
+        let mut full = !self.inbox.connected();
+        for write in writes {
+            let places = matches!(write, Write::Place(_));
+            let permit = match places {
+                _ if full => None,
+                true => self.gate.enter_below(self.placements),
+                false => self.gate.enter(),
+            };
+            let Some(permit) = permit else {
+                // Nothing follows a new order, but a later write may follow another that was refused: it must not pass it.
+                full |= !places;
+                refused.push(self.refuse(&write));
+                continue;
             };
             let entry = JournalEntry { city: city.code().clone(), epoch, write };
             queued.push(Queued { permit, city: city.clone(), entry });
         }
-        self.send(queued);
-        Vec::new()
+        if !queued.is_empty() {
+            self.inbox.do_send(Submit(queued));
+        }
+        refused
+    }
+
+    fn refuse(&self, write: &Write) -> (TransitionId, RejectReason) {
+        let why = if self.availability.is_up() { RejectReason::Busy } else { RejectReason::Unavailable };
+        let kind = match write {
+            Write::Place(_) => "place",
+            Write::Order(_) => "order",
+            Write::Offer { .. } => "offer",
+            Write::Duty(_) => "duty",
+        };
+        self.refused.with_label_values(&[kind, figures::word(&why)]).inc();
+        (write.transition(), why)
     }
 
     /// Waits until everything that was submitted before is stored; `false` when that took longer than `deadline`.
@@ -53,16 +78,10 @@ impl JournalHandle {
         matches!(tokio::time::timeout(deadline, flushed).await, Ok(Ok(())))
     }
 
-    /// Whether the database answered the last time the journal asked.
+    /// Whether the database answers.
     #[must_use]
-    pub fn is_available(&self) -> bool {
-        self.inbox.connected() && self.unavailable.get() == 0
-    }
-
-    fn send(&self, writes: Vec<Queued>) {
-        if !writes.is_empty() {
-            self.inbox.do_send(Submit(writes));
-        }
+    pub const fn availability(&self) -> &Availability {
+        &self.availability
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{JournalHandle, Options, figures::Figures, retry};
+use super::{Availability, JournalHandle, Options, figures::Figures, retry};
 use crate::{
     actors::{city::CityHandle, gate::Permit},
     domain::ids::TransitionId,
@@ -67,7 +67,9 @@ impl JournalHandle {
     #[must_use]
     pub fn start(db: Db, options: Options, metrics: &Metrics) -> Self {
         let figures = Figures::new(metrics);
-        let (gate, unavailable) = (Figures::gate(metrics, &options), figures.unavailable.clone());
+        let (gate, placements) = (Figures::gate(metrics, &options), options.placement_bound());
+        let availability = Availability::new(figures.unavailable.clone());
+        let refused = figures.refused.clone();
         let address = OrderJournal {
             db,
             runtime: Handle::current(),
@@ -78,7 +80,14 @@ impl JournalHandle {
             flushes: Vec::new(),
         }
         .start();
-        Self { inbox: address.clone().recipient(), flushes: address.recipient(), gate, unavailable }
+        Self {
+            inbox: address.clone().recipient(),
+            flushes: address.recipient(),
+            gate,
+            placements,
+            availability,
+            refused,
+        }
     }
 }
 
@@ -142,32 +151,58 @@ impl OrderJournal {
 /// Commits a batch, however long the database is away.
 async fn store(db: Db, batch: Arc<[JournalEntry]>, options: Options, figures: Figures) -> Vec<Answer> {
     let started = Instant::now();
+    let availability = Availability::new(figures.unavailable.clone());
     figures.batch.observe(f64::from(u32::try_from(batch.len()).unwrap_or(u32::MAX)));
-    let limit = Duration::from_millis(options.attempt_ms.max(1));
     let mut failed = 0_u32;
     loop {
-        // A connection may hang without an end. Should the attempt that is given up still commit, the next one finds its
-        // writes stored.
-        let error: Box<dyn std::error::Error + Send> = match timeout(limit, journal::commit(&db, &batch)).await {
-            Ok(Ok(answers)) => {
-                if failed > 0 {
-                    tracing::info!(tries = failed, "the database answers again; the journal goes on");
-                    figures.unavailable.set(0);
+        let error = match attempt(&db, &batch, &options, &availability).await {
+            Ok(answers) => {
+                if availability.answers() {
+                    tracing::info!(tries = failed + 1, "the database answers again; the journal goes on");
                 }
                 figures.commit.observe(started.elapsed().as_secs_f64());
                 return answers;
             }
-            Ok(Err(error)) => Box::new(error),
-            Err(elapsed) => Box::new(elapsed),
+            Err(error) => error,
         };
         failed = failed.saturating_add(1);
-        if failed == 1 {
+        if availability.is_silent() || failed == 1 {
             let error = &*error as &dyn std::error::Error;
             tracing::error!(error, "the database does not answer; nothing is confirmed until it does");
-            figures.unavailable.set(1);
         }
         figures.retries.inc();
         sleep(retry::pause(&options, failed, rand::random())).await;
+    }
+}
+
+/// Tries once. Long before the attempt is given up, its silence is told to those who ask why nothing comes.
+async fn attempt(
+    db: &Db,
+    batch: &[JournalEntry],
+    options: &Options,
+    availability: &Availability,
+) -> Result<Vec<Answer>, Box<dyn std::error::Error + Send>> {
+    let silent = Duration::from_millis(options.silent_ms);
+    // A connection may hang without an end. Should the attempt that is given up still commit, the next one finds its
+    // writes stored.
+    let limit = Duration::from_millis(options.attempt_ms.max(1)).max(silent);
+    let mut committing = std::pin::pin!(journal::commit(db, batch));
+    let answer = match timeout(silent, &mut committing).await {
+        Ok(answer) => Ok(answer),
+        Err(_elapsed) => {
+            if availability.is_silent() {
+                tracing::warn!(
+                    ?silent,
+                    "the database has not answered for a while; nothing is confirmed until it does"
+                );
+            }
+            timeout(limit - silent, committing).await
+        }
+    };
+    match answer {
+        Ok(Ok(answers)) => Ok(answers),
+        Ok(Err(error)) => Err(Box::new(error)),
+        Err(elapsed) => Err(Box::new(elapsed)),
     }
 }
 

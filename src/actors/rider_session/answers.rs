@@ -35,7 +35,7 @@ struct Entry {
 
 #[derive(Debug)]
 enum State {
-    InFlight { asked: u32 },
+    InFlight { asked: u32, told: bool },
     Answered(Box<Down>),
 }
 
@@ -52,12 +52,26 @@ impl Answers {
         self.in_flight > 0
     }
 
+    /// Whether this request is in flight.
+    #[must_use]
+    pub fn is_awaited(&self, id: &str) -> bool {
+        self.entries.iter().any(|entry| entry.id == id && matches!(entry.state, State::InFlight { .. }))
+    }
+
+    /// Whether the device is to be told now that its request waits: it does, and was not told before.
+    pub fn tell_of_waiting(&mut self, id: &str) -> bool {
+        self.entries.iter_mut().any(|entry| match &mut entry.state {
+            State::InFlight { told, .. } if entry.id == id => !std::mem::replace(told, true),
+            _ => false,
+        })
+    }
+
     /// Takes a request in.
     pub fn admit(&mut self, id: &str) -> Admission {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id) {
             return match &mut entry.state {
                 State::Answered(answer) => Admission::Known(answer.clone()),
-                State::InFlight { asked } => {
+                State::InFlight { asked, .. } => {
                     *asked = asked.saturating_add(1).min(8);
                     Admission::Waiting
                 }
@@ -67,7 +81,7 @@ impl Answers {
             return Admission::TooMany;
         }
         self.in_flight += 1;
-        self.entries.push_back(Entry { id: id.to_owned(), state: State::InFlight { asked: 1 } });
+        self.entries.push_back(Entry { id: id.to_owned(), state: State::InFlight { asked: 1, told: false } });
         Admission::New
     }
 
@@ -75,7 +89,7 @@ impl Answers {
     pub fn answered(&mut self, id: &str, answer: &Down, lasting: bool) -> u32 {
         let Some(at) = self.entries.iter().position(|entry| entry.id == id) else { return 0 };
         let Some(entry) = self.entries.remove(at) else { return 0 };
-        let State::InFlight { asked } = entry.state else { return 0 };
+        let State::InFlight { asked, .. } = entry.state else { return 0 };
         self.in_flight -= 1;
         if lasting {
             self.entries.push_back(Entry { id: entry.id, state: State::Answered(Box::new(answer.clone())) });
@@ -104,6 +118,18 @@ mod tests {
         assert_eq!(answers.answered("a", &answer(1), true), 2);
         assert_eq!(answers.admit("a"), Admission::Known(Box::new(answer(1))));
         assert_eq!(answers.answered("a", &answer(2), true), 0, "it is answered once");
+    }
+
+    #[test]
+    fn a_request_that_waits_is_told_of_once() {
+        let mut answers = Answers::new(2, 2);
+        assert!(!answers.tell_of_waiting("a"), "nobody asked");
+        answers.admit("a");
+        answers.admit("b");
+        assert!(answers.is_awaited("a") && answers.tell_of_waiting("a") && !answers.tell_of_waiting("a"));
+        assert!(answers.tell_of_waiting("b"));
+        answers.answered("a", &answer(1), true);
+        assert!(!answers.is_awaited("a") && !answers.tell_of_waiting("a"));
     }
 
     #[test]

@@ -228,6 +228,8 @@ pub const fn code(failed: &CityCallError) -> &'static str {
         CityCallError::Gone => frame::CITY_UNAVAILABLE,
         CityCallError::Full => frame::CITY_BUSY,
         CityCallError::Deadline => frame::CITY_DEADLINE,
+        // On this socket `storage_unavailable` is said of requests that wait; this one was refused.
+        CityCallError::Refused(Refusal::StorageUnavailable) => Refusal::StorageBusy.code(),
         CityCallError::Refused(refusal) => refusal.code(),
     }
 }
@@ -245,6 +247,7 @@ pub const fn is_lasting(result: &Result<Outcome, CityCallError>) -> bool {
                 | Refusal::Conflict
                 | Refusal::Fenced
                 | Refusal::StorageBusy
+                | Refusal::StorageUnavailable
         ),
         Err(_) => false,
     }

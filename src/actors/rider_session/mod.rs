@@ -27,6 +27,7 @@ pub use outbox::{CutOff, Deliver, RiderOutbox};
 
 use super::{
     location_log::LocationLogHandle,
+    order_journal::Availability,
     router::Router,
     socket::{FrameGuard, refusal},
 };
@@ -50,6 +51,7 @@ struct Shared {
     tracks: Tracks,
     /// Turns true when the app stops: every session says goodbye.
     stopping: watch::Receiver<bool>,
+    storage: Availability,
 }
 
 /// Numbers of sessions and apps, never used again within a process.
@@ -57,8 +59,9 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 
 impl RiderSocketDeps {
     /// Gathers them. `stopping` turns true (or its sender goes) when the app stops: every session then says
-    /// `bye {going_away}`.
+    /// `bye {going_away}`. `storage` says why an answer takes long.
     #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "the parts of an app that a session meets; the app alone calls this")]
     pub fn new(
         db: Db,
         router: Router,
@@ -67,6 +70,7 @@ impl RiderSocketDeps {
         metrics: &Metrics,
         options: Options,
         stopping: watch::Receiver<bool>,
+        storage: Availability,
     ) -> Self {
         Self(Arc::new(Shared {
             app: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -78,6 +82,7 @@ impl RiderSocketDeps {
             tracks: Tracks::new(options.max_tracks),
             options,
             stopping,
+            storage,
         }))
     }
 }

@@ -37,6 +37,10 @@ pub struct Options {
     /// Milliseconds (real time) after which a device that is sent away comes back at the earliest; the latest is three
     /// times that.
     pub reconnect_after_ms: u64,
+    /// The same for a device whose city is not served here for a while: kept down, or another process holds it.
+    pub reconnect_later_ms: u64,
+    /// Milliseconds (real time) for which a request waits for a database that does not answer before its device is told.
+    pub storage_notice_ms: u64,
     /// Milliseconds (real time) for which a lane gathers points.
     pub lane_flush_ms: u64,
     /// Points at which a lane does not wait any longer.
@@ -62,6 +66,8 @@ impl Default for Options {
             max_ahead_s: 30,
             max_age_s: 24 * 3_600,
             reconnect_after_ms: 1_000,
+            reconnect_later_ms: 10_000,
+            storage_notice_ms: 2_000,
             lane_flush_ms: 5,
             lane_max: 512,
             max_tracks: 200_000,
@@ -80,5 +86,13 @@ impl Options {
 
     pub(super) const fn reconnect_after(&self) -> Duration {
         Duration::from_millis(self.reconnect_after_ms)
+    }
+
+    pub(super) const fn reconnect_later(&self) -> Duration {
+        Duration::from_millis(self.reconnect_later_ms)
+    }
+
+    pub(super) const fn storage_notice(&self) -> Duration {
+        Duration::from_millis(self.storage_notice_ms)
     }
 }

@@ -94,19 +94,27 @@ pub struct Farewell {
     pub why: &'static str,
     /// Whether the device should come back by itself.
     pub again: bool,
+    /// Whether it would come back in vain for a while.
+    pub later: bool,
 }
 
 impl Farewell {
     /// A goodbye for now.
     #[must_use]
     pub const fn for_now(why: &'static str) -> Self {
-        Self { why, again: true }
+        Self { why, again: true, later: false }
+    }
+
+    /// A goodbye for a while: coming back at once would be in vain.
+    #[must_use]
+    pub const fn for_a_while(why: &'static str) -> Self {
+        Self { why, again: true, later: true }
     }
 
     /// A goodbye until a person decides otherwise.
     #[must_use]
     pub const fn for_good(why: &'static str) -> Self {
-        Self { why, again: false }
+        Self { why, again: false, later: false }
     }
 }
 
@@ -259,12 +267,27 @@ impl Protocol {
             }
             CityCallError::Full => Farewell::for_now(rider_bye::CITY_BUSY),
             CityCallError::Refused(refusal) => match refusal {
-                Refusal::CityFull(_) | Refusal::StorageBusy | Refusal::Fenced | Refusal::Conflict => {
-                    Farewell::for_now(refusal.code())
-                }
+                Refusal::CityFull(_)
+                | Refusal::StorageBusy
+                | Refusal::StorageUnavailable
+                | Refusal::Fenced
+                | Refusal::Conflict => Farewell::for_now(refusal.code()),
                 refusal => Farewell::for_good(refusal.code()),
             },
         }
+    }
+
+    /// Whether a request waits for its answer.
+    #[must_use]
+    pub fn awaits(&self, id: &str) -> bool {
+        self.answers.is_awaited(id)
+    }
+
+    /// A request has waited for a while and the database does not answer: the device is told, once. Its answer follows.
+    pub fn waits_for_storage(&mut self, id: &str) -> Option<Down> {
+        let told = self.answers.tell_of_waiting(id).then(|| id.to_owned())?;
+        let detail = "the database does not answer; the request waits for it, and its answer follows";
+        Some(convert::error(Some(told), frame::STORAGE_UNAVAILABLE, detail))
     }
 
     /// The city answered a request.

@@ -113,7 +113,8 @@ impl RiderSession {
         if farewell.why == rider_bye::TAKEN_OVER {
             self.deps.0.figures.takeovers.inc();
         }
-        let after = self.deps.0.options.reconnect_after();
+        let options = &self.deps.0.options;
+        let after = if farewell.later { options.reconnect_later() } else { options.reconnect_after() };
         let reconnect_after_ms = farewell.again.then(|| jittered_ms(after));
         self.say(&Down::Bye { why: farewell.why.to_owned(), reconnect_after_ms }, ctx);
         let code = if farewell.again { CloseCode::Away } else { CloseCode::Policy };
@@ -167,6 +168,9 @@ impl RiderSession {
         };
         match self.deps.0.router.city(&profile.city) {
             Ok(city) => self.join(city, profile, hello, ctx),
+            Err(_) if self.deps.0.router.is_away(&profile.city) => {
+                self.farewell(Farewell::for_a_while(rider_bye::CITY_UNAVAILABLE), ctx);
+            }
             Err(failed) => self.farewell(Protocol::not_joined(&failed), ctx),
         }
     }
@@ -228,7 +232,11 @@ impl RiderSession {
         let (deadline, rider, session, asked) =
             (self.deps.0.options.answer_within(), self.rider, self.id, request.clone());
         let begun = Instant::now();
-        let answer = async move { city.ask(deadline, move |reply| asked.command(rider, session, reply)).await };
+        let storage = self.deps.0.storage.clone();
+        self.watch_storage(id.clone(), ctx);
+        let answer = async move {
+            city.ask_through_outages(deadline, storage, move |reply| asked.command(rider, session, reply)).await
+        };
         ctx.spawn(answer.into_actor(self).map(move |result, session, ctx| {
             session.deps.0.figures.answer_seconds.observe(begun.elapsed().as_secs_f64());
             if session.protocol.is_ended() {
@@ -242,6 +250,21 @@ impl RiderSession {
                 session.farewell(farewell, ctx);
             }
         }));
+    }
+
+    /// Tells the device if its request waits for a database that does not answer.
+    fn watch_storage(&self, id: String, ctx: &mut Context) {
+        ctx.run_later(self.deps.0.options.storage_notice(), move |session, ctx| {
+            if session.protocol.is_ended() || !session.protocol.awaits(&id) {
+                return;
+            }
+            if session.deps.0.storage.is_up() {
+                return session.watch_storage(id, ctx);
+            }
+            if let Some(notice) = session.protocol.waits_for_storage(&id) {
+                session.say(&notice, ctx);
+            }
+        });
     }
 
     fn points(&mut self, judged: Judged, ctx: &mut Context) {

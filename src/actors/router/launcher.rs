@@ -14,7 +14,7 @@ use actix::{Arbiter, ArbiterHandle};
 use tokio::{runtime::Handle, sync::mpsc, time::sleep};
 
 use super::{
-    Options, Router, Slot,
+    Options, Router, Slot, leases,
     restarts::{Restarts, Verdict, backoff},
 };
 use crate::{
@@ -25,7 +25,11 @@ use crate::{
         ids::CityCode,
     },
     engine::command::Command,
-    store::{Db, StoreError, epochs, partitions, recovery},
+    store::{
+        Db, StoreError,
+        epochs::{self, Claim, Claimant, Held},
+        partitions, recovery,
+    },
 };
 
 /// What the launcher needs.
@@ -39,6 +43,10 @@ pub struct LauncherDeps {
     pub options: Options,
     /// Names this process in the epochs, for people.
     pub holder: String,
+    /// The lasting name of this process: what it held before a restart is its own at once.
+    pub instance: String,
+    /// Whether the cities stored at the start are taken from whoever holds them.
+    pub take_over: bool,
 }
 
 /// Why a city could not be brought up or changed.
@@ -48,8 +56,11 @@ pub enum RouterError {
     #[error("this process is ending")]
     Stopping,
     /// Another process took the city over; this one never takes it back by itself.
-    #[error("another process holds the city")]
+    #[error("another process took the city over")]
     Fenced,
+    /// Another process holds the city; it is started here when that lets go of it.
+    #[error("another process holds the city: {}, until {} or longer", .0.by, .0.until)]
+    Held(Held),
     /// The store did not answer, or holds what cannot be read.
     #[error("the city could not be started")]
     Store(#[from] StoreError),
@@ -60,9 +71,9 @@ pub enum RouterError {
 
 /// Starts, changes and stops the cities of this process. Cheap to clone.
 #[derive(Clone)]
-pub struct Launcher(Arc<Inner>);
+pub struct Launcher(pub(super) Arc<Inner>);
 
-struct Inner {
+pub(super) struct Inner {
     deps: LauncherDeps,
     router: Router,
     /// Where the launcher's own work runs.
@@ -72,29 +83,39 @@ struct Inner {
     records: Mutex<BTreeMap<CityCode, Arc<tokio::sync::Mutex<Record>>>>,
     ended: mpsc::UnboundedSender<Ended>,
     stopping: AtomicBool,
+    /// The cities that this process holds, with their epochs: apart from the records, whose locks are held for as long as
+    /// a start takes, and a lease must not run out meanwhile.
+    pub(super) leased: Mutex<BTreeMap<CityCode, i64>>,
 }
 
 /// What the launcher knows of a city; its lock makes starts, changes and ends of one city follow each other.
-struct Record {
-    settings: City,
-    running: Option<(i64, CityHandle)>,
+pub(super) struct Record {
+    pub(super) settings: City,
+    pub(super) running: Option<(i64, CityHandle)>,
     restarts: Restarts,
-    /// Another process holds it.
-    fenced: bool,
+    /// Another process took it over.
+    pub(super) fenced: bool,
     /// It failed too often.
     quarantined: bool,
+    /// The last epoch that was claimed here.
+    pub(super) epoch: Option<i64>,
+    /// Whether the next claim is granted whoever holds the city.
+    take_over: bool,
+    /// Whether a start that could not be made is being tried again.
+    waits: bool,
 }
 
 impl Record {
     /// Whether a start that was put off is still wanted: meanwhile the city may run, or somebody has decided otherwise.
-    fn awaits_start(&self) -> bool {
+    pub(super) fn awaits_start(&self) -> bool {
         self.running.is_none() && !self.fenced && !self.quarantined && self.settings.status != CityStatus::Draft
     }
 }
 
 impl Launcher {
     /// Makes the month partitions and starts every city that is not a draft, on a pool of arbiters of its own. A city
-    /// whose start fails because the database went away is tried again in the background.
+    /// that cannot be started because the database went away, or because another process holds it, is tried again in the
+    /// background.
     ///
     /// To be called inside the actor system.
     ///
@@ -116,18 +137,15 @@ impl Launcher {
             records: Mutex::new(BTreeMap::new()),
             ended,
             stopping: AtomicBool::new(false),
+            leased: Mutex::new(BTreeMap::new()),
         }));
         launcher.0.runtime.spawn(follow_ends(Arc::downgrade(&launcher.0), ends));
+        let options = launcher.0.deps.options.clone();
+        launcher.0.runtime.spawn(leases::keep(Arc::downgrade(&launcher.0), options));
         for city in cities {
-            let code = city.code.clone();
-            match launcher.apply_city(city).await {
-                Ok(()) => {}
-                Err(RouterError::Store(error)) if error.is_transient() => {
-                    launcher.0.runtime.spawn(launcher.clone().keep_trying(code));
-                }
-                // Logged where it was found; the other cities go on.
-                Err(_) => {}
-            }
+            launcher.record(&city).lock().await.take_over = launcher.0.deps.take_over;
+            // Logged where it was found, and tried again where that may help; the other cities go on.
+            drop(launcher.apply_city(city).await);
         }
         Ok(launcher)
     }
@@ -139,7 +157,7 @@ impl Launcher {
     }
 
     /// Starts a stored city, or tells the running one its new settings. A city that became a draft is stopped; one in
-    /// quarantine is given another chance.
+    /// quarantine is given another chance; one that another process holds is started when that lets go of it.
     ///
     /// # Errors
     /// [`RouterError`]; what is stored holds all the same, and the next start of the city reads it.
@@ -160,7 +178,10 @@ impl Launcher {
             self.0.router.put(code, Slot::Down("draft"));
             if let Some((_, handle)) = record.running.take() {
                 handle.stop().await;
+                // What is stored later than the next owner's claim is fenced.
+                self.0.deps.city.journal.flush(self.0.deps.options.lease()).await;
             }
+            self.give_back(Some(&record.settings.code)).await;
             return Ok(());
         }
         if let Some((_, handle)) = &record.running {
@@ -170,12 +191,14 @@ impl Launcher {
                 Err(error) => Err(error.into()),
             };
         }
-        self.0.router.put(code, Slot::Down("starting"));
-        self.bring_up(&mut record).await
+        if !self.0.router.is_held(&code) {
+            self.0.router.put(code, Slot::Down("starting"));
+        }
+        self.start(&mut record).await
     }
 
-    /// Ends every city and waits until the journal has stored what they decided; `false` when that took longer than
-    /// `deadline`. Call it when no new work comes in any more.
+    /// Ends every city, waits until the journal has stored what they decided, and gives the cities back; `false` when that
+    /// took longer than `deadline`. Call it when no new work comes in any more.
     pub async fn stop(&self, deadline: Duration) -> bool {
         self.0.stopping.store(true, Ordering::Release);
         let journal = &self.0.deps.city.journal;
@@ -192,6 +215,10 @@ impl Launcher {
                 }
             }
             flushed &= journal.flush(deadline).await;
+            if flushed {
+                // Not before: what is stored later than the next owner's claim is fenced.
+                self.give_back(None).await;
+            }
             flushed
         };
         let flushed = tokio::time::timeout(deadline, all).await.unwrap_or(false);
@@ -201,24 +228,61 @@ impl Launcher {
         flushed
     }
 
+    /// Starts an incarnation, or sees to it that it is tried again where that may help.
+    async fn start(&self, record: &mut Record) -> Result<(), RouterError> {
+        let started = self.bring_up(record).await;
+        if let Err(error) = &started
+            && let Some(pause) = self.pause_after(error, 1)
+            && !std::mem::replace(&mut record.waits, true)
+        {
+            self.0.runtime.spawn(self.clone().keep_trying(record.settings.code.clone(), pause));
+        }
+        started
+    }
+
     /// One try to start an incarnation.
     async fn bring_up(&self, record: &mut Record) -> Result<(), RouterError> {
-        if self.0.stopping.load(Ordering::Acquire) {
+        if self.is_stopping() {
             return Err(RouterError::Stopping);
         }
         let deps = &self.0.deps;
         let code = record.settings.code.clone();
+        let by = Claimant {
+            instance: &deps.instance,
+            holder: &deps.holder,
+            lease: deps.options.lease(),
+            take_over: record.take_over,
+        };
         let loaded = async {
             let now = deps.city.clock.now();
-            let epoch = epochs::claim(&deps.db, &code, &deps.holder, now).await?;
-            Ok((epoch, recovery::load_city(&deps.db, &code, now).await?))
+            let epoch = match epochs::claim(&deps.db, &code, &by, now, Clock::wall()).await? {
+                Claim::Granted(epoch) => epoch,
+                Claim::Held(held) => return Ok(Err(held)),
+            };
+            // From here on its lease is renewed, and another process that claims it is noticed.
+            (record.epoch, record.take_over) = (Some(epoch), false);
+            self.leased().insert(code.clone(), epoch);
+            Ok(Ok((epoch, recovery::load_city(&deps.db, &code, now).await?)))
         };
-        let (epoch, image) = loaded.await.inspect_err(|error: &StoreError| {
+        let loaded = loaded.await.inspect_err(|error: &StoreError| {
             let why = if error.is_transient() { "starting" } else { "unreadable" };
             self.0.router.put(code.clone(), Slot::Down(why));
             let error = error as &dyn std::error::Error;
             tracing::error!(city = %code, error, "a city could not be started");
         })?;
+        let (epoch, image) = match loaded {
+            Ok(loaded) => loaded,
+            Err(_) if record.epoch.is_some() => {
+                // It was held here until it failed.
+                self.is_fenced(record);
+                return Err(RouterError::Fenced);
+            }
+            Err(held) => {
+                self.is_held(record, &held);
+                return Err(RouterError::Held(held));
+            }
+        };
+        self.figures().held(&code, false);
         let report = EndReport::new(code.clone(), epoch, self.0.ended.clone());
         let incarnation = Incarnation { settings: record.settings.clone(), epoch, image };
         let handle = city::start(self.arbiter(), deps.city.clone(), incarnation, report);
@@ -227,18 +291,33 @@ impl Launcher {
         Ok(())
     }
 
+    /// When to try again after the `n`th try in a row; `None` where it would not help.
+    fn pause_after(&self, error: &RouterError, n: u32) -> Option<Duration> {
+        match error {
+            RouterError::Held(held) => Some(leases::next_look(held.until, Clock::wall())),
+            RouterError::Store(error) if error.is_transient() => Some(backoff(&self.0.deps.options, n)),
+            _ => None,
+        }
+    }
+
     /// Tries to start a city until it runs, or somebody else has decided about it.
-    async fn keep_trying(self, code: CityCode) {
-        for failed in 1.. {
-            sleep(backoff(&self.0.deps.options, failed)).await;
+    async fn keep_trying(self, code: CityCode, mut pause: Duration) {
+        for failed in 2.. {
+            sleep(pause).await;
             let Some(record) = self.records().get(&code).cloned() else { return };
             let mut record = record.lock().await;
-            if !record.awaits_start() {
-                return;
-            }
-            match self.bring_up(&mut record).await {
-                Err(RouterError::Store(error)) if error.is_transient() => {}
-                _ => return,
+            let again = if record.awaits_start() {
+                let started = self.bring_up(&mut record).await;
+                started.err().and_then(|error| self.pause_after(&error, failed))
+            } else {
+                None
+            };
+            match again {
+                Some(again) => pause = again,
+                None => {
+                    record.waits = false;
+                    return;
+                }
             }
         }
     }
@@ -254,10 +333,7 @@ impl Launcher {
         let down = |why| self.0.router.put(ended.city.clone(), Slot::Down(why));
         match ended.why {
             Ending::Stopped => down("stopped"),
-            Ending::Fenced => {
-                record.fenced = true;
-                down("fenced");
-            }
+            Ending::Fenced => self.is_fenced(&mut record),
             // The end of the process drops its actors without a word.
             Ending::Panicked | Ending::Diverged if self.0.stopping.load(Ordering::Acquire) => down("stopping"),
             Ending::Panicked | Ending::Diverged => {
@@ -286,17 +362,17 @@ impl Launcher {
         if !record.awaits_start() {
             return;
         }
-        if let Err(RouterError::Store(error)) = self.bring_up(&mut record).await
-            && error.is_transient()
-        {
-            drop(record);
-            self.keep_trying(code).await;
-        }
+        // What became of it is logged where it was found.
+        drop(self.start(&mut record).await);
     }
 
     fn quarantine(&self, record: &mut Record, quarantined: bool) {
         record.quarantined = quarantined;
         self.0.deps.city.figures.quarantined(&record.settings.code, quarantined);
+        if quarantined {
+            // Not renewed any more: where there is another process, it may have better luck.
+            self.leased().remove(&record.settings.code);
+        }
     }
 
     fn record(&self, city: &City) -> Arc<tokio::sync::Mutex<Record>> {
@@ -306,11 +382,26 @@ impl Launcher {
             restarts: Restarts::default(),
             fenced: false,
             quarantined: false,
+            epoch: None,
+            take_over: false,
+            waits: false,
         };
         self.records().entry(city.code.clone()).or_insert_with(|| Arc::new(fresh().into())).clone()
     }
 
-    fn records(&self) -> std::sync::MutexGuard<'_, BTreeMap<CityCode, Arc<tokio::sync::Mutex<Record>>>> {
+    pub(super) fn is_stopping(&self) -> bool {
+        self.0.stopping.load(Ordering::Acquire)
+    }
+
+    pub(super) fn db(&self) -> &Db {
+        &self.0.deps.db
+    }
+
+    pub(super) fn figures(&self) -> &city::Figures {
+        &self.0.deps.city.figures
+    }
+
+    pub(super) fn records(&self) -> std::sync::MutexGuard<'_, BTreeMap<CityCode, Arc<tokio::sync::Mutex<Record>>>> {
         self.0.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

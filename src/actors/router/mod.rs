@@ -1,6 +1,7 @@
 //! Which city runs where: one replaceable slot per city, and the launcher that fills the slots.
 
 mod launcher;
+mod leases;
 mod options;
 mod restarts;
 
@@ -15,6 +16,7 @@ use std::{
 use crate::{
     actors::city::{CityCallError, CityHandle},
     domain::ids::CityCode,
+    store::epochs::Held,
 };
 
 /// The cities of this process. Cheap to clone; all clones see the same slots.
@@ -31,6 +33,8 @@ pub enum Slot {
     /// It is known, and not served now; the word says why (`starting`, `restarting`,
     /// `quarantined`, `fenced`, `draft`, `unreadable`, `stopping`).
     Down(&'static str),
+    /// Another process holds it; it is started here when that lets go of it.
+    Held(Arc<Held>),
 }
 
 impl Router {
@@ -45,6 +49,23 @@ impl Router {
             Some(_) => Err(CityCallError::Gone),
             None => Err(CityCallError::Unknown),
         }
+    }
+
+    /// Whether a city is known and will not be served here soon: kept down, or another process holds it.
+    #[must_use]
+    pub fn is_away(&self, code: &CityCode) -> bool {
+        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+        match slots.get(code) {
+            Some(Slot::Held(_)) => true,
+            Some(Slot::Down(why)) => !matches!(*why, "starting" | "restarting" | "stopping"),
+            Some(Slot::Running(_)) | None => false,
+        }
+    }
+
+    /// Whether another process is known to hold a city.
+    pub(super) fn is_held(&self, code: &CityCode) -> bool {
+        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+        matches!(slots.get(code), Some(Slot::Held(_)))
     }
 
     /// Puts a city, or the reason for its absence, into its slot.
