@@ -14,10 +14,12 @@ pub enum Defect {
     LosesRefusedWrites,
     /// Silence takes an order back although its rider holds the goods.
     ForgetsTheHolder,
+    /// An acceptance does not wait for the one that is with the journal.
+    AcceptsTwice,
 }
 
 /// The defect of one city, when it has one.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Defects {
     #[cfg(feature = "fault-injection")]
     on: Option<Defect>,
