@@ -30,8 +30,8 @@ pub use super::restore::{CityImage, MEMORY, StoredEnd, StoredRider};
 /// Commands of one order that may wait for the journal's answer; more are refused with `order_busy`.
 const DEFERRED_PER_ORDER: usize = 8;
 
-/// One city. All of its state; nothing outside changes it.
-#[derive(Debug)]
+/// One city. All of its state; nothing outside changes it. A copy lives on by itself.
+#[derive(Clone, Debug)]
 pub struct City {
     pub(super) settings: domain::city::City,
     pub(super) brain: Brain,

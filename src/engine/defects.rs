@@ -1,4 +1,5 @@
-//! Known defects that a test can switch on in a city: the simulation has to catch each of them, or it proves nothing.
+//! Known defects that a test can switch on in a city: the simulation or the exhaustive model has to catch each of them, or
+//! they prove nothing.
 //!
 //! They are modelled on bugs that dispatch systems really had. A build without the feature `fault-injection` cannot
 //! switch one on, and asks no question on the hot path.
@@ -14,10 +15,12 @@ pub enum Defect {
     LosesRefusedWrites,
     /// Silence takes an order back although its rider holds the goods.
     ForgetsTheHolder,
+    /// An acceptance does not wait for the one that is with the journal.
+    AcceptsTwice,
 }
 
 /// The defect of one city, when it has one.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Defects {
     #[cfg(feature = "fault-injection")]
     on: Option<Defect>,

@@ -130,6 +130,8 @@ fn duties_agree(city: &City) -> Result<(), Broken> {
         .values()
         .filter_map(|pending| if let Then::Duty { rider, .. } = pending.then { Some(rider) } else { None })
         .collect();
+    let forgotten = asked.iter().find(|id| !city.riders.contains_key(id));
+    ensure(forgotten.is_none(), || format!("a duty of {forgotten:?} is with the journal and its rider is forgotten"))?;
     for (id, live) in &city.riders {
         let settled = live.duty == live.stored_duty || asked.contains(id) || city.duty_unsaved.contains_key(id);
         ensure(settled, || format!("{id:?} is {} and stored as {} for good", live.duty, live.stored_duty))?;

@@ -7,6 +7,8 @@ pub mod command;
 mod commit;
 mod counts;
 mod defects;
+#[cfg(feature = "fault-injection")]
+mod description;
 pub mod effect;
 mod id_source;
 pub mod invariants;

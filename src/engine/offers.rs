@@ -10,6 +10,7 @@ use crate::domain::{
 use super::{
     city::{City, Remembered},
     command::{Answer, Command, Outcome, Refusal},
+    defects::Defect,
     effect::{Effect, Measure, Notice, OfferRecord},
     matching::Decision,
     orders::{EventDraft, data},
@@ -158,6 +159,9 @@ impl City {
             return self.answer_closed(rider, offer, &answer, reply);
         };
         let order = *order;
+        if answer == Answer::Accept && self.defects.has(Defect::AcceptsTwice) {
+            return self.accept(now, offer, order, session, reply);
+        }
         let command = Command::AnswerOffer { rider, session, offer, answer, reply };
         let Some(Command::AnswerOffer { answer, .. }) = self.defer(order, reply, command) else { return };
         match answer {

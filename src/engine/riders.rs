@@ -71,12 +71,14 @@ impl City {
         self.forget_if_gone(rider);
     }
 
-    /// A rider who is off duty, away and without work needs no memory here.
+    /// A rider who is off duty, away and without work needs no memory here, unless the journal has yet to answer for a
+    /// duty: until then nobody knows which one is stored.
     fn forget_if_gone(&mut self, rider: RiderId) {
         let gone = self.riders.get(&rider).is_some_and(|live| {
             live.session.is_none()
                 && matches!(live.duty, Duty::Off | Duty::AutoOff)
                 && live.stored_duty == live.duty
+                && live.duties_pending == 0
                 && live.orders.is_empty()
                 && live.offer.is_none()
         });
@@ -203,6 +205,7 @@ impl City {
         let Some(live) = self.riders.get_mut(&rider) else { return };
         live.duty = duty;
         live.duty_number = live.duty_number.wrapping_add(1);
+        live.duties_pending += 1;
         live.next_duty = None;
         live.heard_at = now;
         let number = live.duty_number;
@@ -228,6 +231,7 @@ impl City {
         let (mut next, mut knows) = (None, true);
         if let Some(live) = self.riders.get_mut(&rider) {
             live.stored_duty = duty;
+            live.duties_pending = live.duties_pending.saturating_sub(1);
             next = live.next_duty;
             knows = asked.iter().any(|(asker, _)| Some(*asker) == live.session);
         }
@@ -244,8 +248,12 @@ impl City {
     /// The journal could not take a duty: what the rider asked for is undone, what the engine decided is tried again. A
     /// full journal refuses at once, so the refusal of a duty may overtake the answers to older ones.
     pub(super) fn duty_refused(&mut self, now: Timestamp, rider: RiderId, number: u32, reason: DutyReason) {
-        // An older refusal does not undo what was decided since.
-        let Some(live) = self.riders.get_mut(&rider).filter(|live| live.duty_number == number) else { return };
+        let Some(live) = self.riders.get_mut(&rider) else { return };
+        live.duties_pending = live.duties_pending.saturating_sub(1);
+        if live.duty_number != number {
+            // An older refusal does not undo what was decided since.
+            return self.forget_if_gone(rider);
+        }
         if reason == DutyReason::Rider {
             let on_its_way = |pending: &Pending| match pending.then {
                 Then::Duty { rider: of, number, duty, .. } if of == rider => Some((number, duty)),

@@ -48,6 +48,8 @@ pub(super) struct LiveRider {
     pub look_at: Option<Timestamp>,
     /// What the tally has of this rider.
     pub counted: RiderShare,
+    /// Duties that are with the journal.
+    pub duties_pending: u32,
 }
 
 impl LiveRider {
@@ -68,6 +70,7 @@ impl LiveRider {
             silence_told: false,
             look_at: None,
             counted: RiderShare::NOTHING,
+            duties_pending: 0,
         }
     }
 }

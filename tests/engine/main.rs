@@ -1,6 +1,8 @@
-//! The pure engine, driven without any IO: scenarios one by one, and whole invented days by seed.
+//! The pure engine, driven without any IO: scenarios one by one, whole invented days by seed, and every course of events of
+//! some small worlds.
 #![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 
+mod exhaustive;
 mod harness;
 mod refusals;
 mod restarts;

@@ -26,7 +26,7 @@ fn notes(town: &Town) -> Vec<&OfferRecord> {
 fn record(write: &Write) -> Option<&OfferRecord> {
     match write {
         Write::Offer { offer, .. } => Some(offer),
-        Write::Order(write) => write.offer.as_ref(),
+        Write::Order(write) => write.offers.first(),
         _ => None,
     }
 }

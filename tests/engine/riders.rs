@@ -292,3 +292,27 @@ fn an_older_refusal_does_not_undo_a_newer_wish() {
     let shown = &town.city.snapshot(town.now).riders[0];
     assert_eq!(shown.duty, Duty::Break);
 }
+
+#[test]
+fn a_rider_is_not_forgotten_while_a_duty_is_with_the_journal() {
+    let mut town = Town::new();
+    let id = town.on_duty(1, at(12.971, 77.591));
+    let duty = |duty| move |reply| Command::SetDuty { rider: id, session: SessionId(1), duty, reply };
+    town.ask(duty(Duty::Off));
+    town.auto_commit = false;
+    // Off is stored, and decided on again while the journal still has what was asked in between.
+    town.ask(duty(Duty::On));
+    town.ask(duty(Duty::Off));
+    town.apply(Command::Disconnect { rider: id, session: SessionId(1) });
+    let on = town.writes.remove(0);
+    town.apply(Command::Committed { transition: on.transition() });
+    let session = SessionId(2);
+    let Ok(Outcome::Connected(sync)) = town.ask_now(|reply| Command::Connect { rider: profile(id), session, reply })
+    else {
+        panic!("not connected")
+    };
+    assert_eq!(sync.duty, Duty::On, "what is stored, whatever the city has decided since");
+    town.commit();
+    let last = town.notices.last().map(|(_, notice)| notice);
+    assert!(matches!(last, Some(Notice::DutyChanged { duty: Duty::Off, .. })), "{last:?}");
+}

@@ -5,7 +5,7 @@ mod eligibility;
 mod eta;
 mod greedy;
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use crate::domain::{
     ids::{OrderId, RiderId},
@@ -25,13 +25,13 @@ pub use eta::StraightLineEta;
 pub use greedy::Greedy;
 
 /// Estimates travel times.
-pub trait EtaModel: fmt::Debug + Send {
+pub trait EtaModel: fmt::Debug + Send + Sync {
     /// The time a vehicle takes over `distance_m` straight-line metres; never less over more metres.
     fn travel_time(&self, policy: &DispatchPolicy, vehicle: Vehicle, distance_m: f64) -> Duration;
 }
 
 /// Says who may be offered what.
-pub trait Eligibility: fmt::Debug + Send {
+pub trait Eligibility: fmt::Debug + Send + Sync {
     /// Whether a rider may be offered an order now.
     ///
     /// # Errors
@@ -46,25 +46,25 @@ pub trait Eligibility: fmt::Debug + Send {
 }
 
 /// Decides.
-pub trait Matcher: fmt::Debug + Send {
+pub trait Matcher: fmt::Debug + Send + Sync {
     /// One decision per order of the view, in the view's order; a rider is proposed at most once.
     fn decide(&self, view: &View<'_>) -> Vec<Decision>;
 }
 
-/// What a city decides with.
-#[derive(Debug)]
+/// What a city decides with. Its parts remember nothing, so that copies of a city share them.
+#[derive(Clone, Debug)]
 pub struct Brain {
     /// Decides.
-    pub matcher: Box<dyn Matcher>,
+    pub matcher: Arc<dyn Matcher>,
     /// Estimates travel times.
-    pub eta: Box<dyn EtaModel>,
+    pub eta: Arc<dyn EtaModel>,
     /// Says who may be offered what.
-    pub eligibility: Box<dyn Eligibility>,
+    pub eligibility: Arc<dyn Eligibility>,
 }
 
 impl Default for Brain {
     fn default() -> Self {
-        Self { matcher: Box::new(Greedy), eta: Box::new(StraightLineEta), eligibility: Box::new(StandardEligibility) }
+        Self { matcher: Arc::new(Greedy), eta: Arc::new(StraightLineEta), eligibility: Arc::new(StandardEligibility) }
     }
 }
 

@@ -35,7 +35,7 @@ const REFUSED_BOUND: Duration = Duration::from_secs(12 * 60);
 /// A scheduled order is in the queue at most this long after its time.
 const SCHEDULE_BOUND: Duration = Duration::from_secs(4 * 60);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Auditor {
     /// What the city was told of each rider.
     session: BTreeMap<RiderId, SessionId>,

@@ -14,7 +14,7 @@
 //!
 //! A seed that breaks is lived once more, and its report shows the last steps. The same seed lives the same life.
 
-mod auditor;
+pub mod auditor;
 mod city_life;
 mod device;
 mod diary;
@@ -22,8 +22,8 @@ mod faults;
 mod fleet;
 mod journal;
 mod merchants;
-mod repeats;
-mod store;
+pub mod repeats;
+pub mod store;
 mod world;
 
 use std::{
@@ -42,9 +42,9 @@ use world::{Plan, World};
 use crate::harness::START;
 
 /// Fine, or what is broken.
-type Checked = Result<(), String>;
+pub type Checked = Result<(), String>;
 
-fn ensure(holds: bool, words: impl FnOnce() -> String) -> Checked {
+pub fn ensure(holds: bool, words: impl FnOnce() -> String) -> Checked {
     if holds { Ok(()) } else { Err(words()) }
 }
 
@@ -102,7 +102,7 @@ fn report(plan: Plan, broken: &Broken) -> String {
     )
 }
 
-fn from_env(name: &str) -> Option<u64> {
+pub fn from_env(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
 }
 

@@ -52,6 +52,7 @@ impl Kind {
     }
 }
 
+#[derive(Clone, Debug)]
 struct First {
     kind: Kind,
     incarnation: u64,
@@ -59,7 +60,7 @@ struct First {
 }
 
 /// The first answers to the last intents of each device.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Repeats {
     first: BTreeMap<RiderId, BTreeMap<u64, First>>,
     incarnation: u64,
@@ -68,6 +69,11 @@ pub struct Repeats {
 impl Repeats {
     pub fn new_incarnation(&mut self) {
         self.incarnation += 1;
+    }
+
+    /// Whether a request has had an answer that says something about it.
+    pub fn knows(&self, rider: RiderId, intent: u64) -> bool {
+        self.first.get(&rider).is_some_and(|answers| answers.contains_key(&intent))
     }
 
     /// Judges an answer; `known` is the version of an order as the city knows it. Says whether it was a repeat.

@@ -1,7 +1,10 @@
 //! A model of Postgres: what the real journal stores and what `store/recovery.rs` reads, in memory. It judges every
 //! write as the constraints of the tables and the books would, without trusting the engine.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use dispatch_engine::{
     domain::{
@@ -23,6 +26,7 @@ use serde_json::json;
 use super::{Checked, ensure};
 
 /// An order with its history.
+#[derive(Clone)]
 pub struct Row {
     pub spec: OrderSpec,
     pub state: OrderState,
@@ -35,7 +39,7 @@ pub struct Row {
     paid: bool,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Store {
     pub orders: BTreeMap<OrderId, Row>,
     pub open: BTreeSet<OrderId>,
@@ -56,20 +60,41 @@ impl Store {
     /// Stores a write whole, or says why not. An error of the outer result is a broken rule.
     pub fn commit(&mut self, write: &Write) -> Result<Result<(), RejectReason>, String> {
         ensure(self.stored.insert(write.transition()), || format!("{:?} was made twice", write.transition()))?;
-        match write {
-            Write::Place(place) => self.place(place),
-            Write::Order(order) => self.change(order),
+        let result = match write {
+            Write::Place(place) => self.place(place)?,
+            Write::Order(order) => self.change(order)?,
             Write::Offer { offer, .. } => {
                 self.upsert(offer);
-                Ok(Ok(()))
+                Ok(())
             }
             Write::Duty(duty) => {
                 if let Some(row) = self.riders.get_mut(&duty.rider) {
                     row.1 = duty.duty;
                 }
-                Ok(Ok(()))
+                Ok(())
             }
+        };
+        if result.is_err() {
+            self.stored.remove(&write.transition());
         }
+        Ok(result)
+    }
+
+    /// Whether a write was stored: one that is given again is recognised by its id.
+    pub fn holds(&self, transition: TransitionId) -> bool {
+        self.stored.contains(&transition)
+    }
+
+    /// Writes down what later writes and a new incarnation depend on.
+    pub fn describe(&self, out: &mut impl fmt::Write) -> fmt::Result {
+        // What is left out follows from the rest, or never changes.
+        let Self { orders, open: _, offers, open_offers: _, ended, closed, riders, held: _, stored: _, keys, refs } =
+            self;
+        for (id, Row { spec: _, state, history, meddled, accepted_minor, paid }) in orders {
+            write!(out, "{id}{state:?}{history:?}{meddled}{accepted_minor:?}{paid}")?;
+        }
+        write!(out, "{offers:?}{ended:?}{closed:?}{keys:?}{refs:?}")?;
+        riders.iter().try_for_each(|(id, (profile, duty))| write!(out, "{id}{}{duty}", profile.status))
     }
 
     fn place(&mut self, write: &PlaceWrite) -> Result<Result<(), RejectReason>, String> {
