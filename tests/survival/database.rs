@@ -1,0 +1,119 @@
+//! A private PostgreSQL that writes as durably as in production, and that can be killed with all its processes.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use dispatch_engine::{
+    store::{
+        Db,
+        migrate::{self, PoolOptions},
+    },
+    supervisor::{DataDir, Postgres, PostgresOptions, SupervisorError},
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use uuid::Uuid;
+
+/// The server of one test.
+pub struct Database {
+    folder: DataDir,
+    server: Option<Postgres>,
+    /// The name of the test's own database.
+    pub name: String,
+    /// The file of the server's socket.
+    pub socket: PathBuf,
+    url: String,
+}
+
+impl Database {
+    /// Starts one with an empty database.
+    pub async fn start() -> Self {
+        let folder = free_folder();
+        let server = Postgres::start(&folder, &options()).await.unwrap();
+        let name = format!("survival_{}", Uuid::new_v4().simple());
+        let url = server.ensure_database(&name).await.unwrap();
+        let (_, sockets) = url.split_once("?host=").unwrap();
+        let socket = Path::new(sockets).join(".s.PGSQL.5432");
+        Self { folder, server: Some(server), name, socket, url }
+    }
+
+    /// The address of the database behind a TCP port.
+    pub fn url_through(&self, address: std::net::SocketAddr) -> String {
+        format!("postgres://app@{address}/{}", self.name)
+    }
+
+    /// A small pool that goes straight to it.
+    pub async fn pool(&self) -> Db {
+        let options = PoolOptions {
+            connections: 2,
+            acquire_timeout: Duration::from_secs(20),
+            statement_timeout: Duration::from_secs(60),
+        };
+        migrate::connect(&self.url, options).await.unwrap()
+    }
+
+    /// SIGKILL to the postmaster and to every process that it started.
+    pub async fn kill(&mut self) {
+        let Some(server) = self.server.take() else { return };
+        let postmaster = server.pid();
+        // Its children lead groups of their own, so that a signal to its group would not reach them.
+        let mut all = vec![postmaster];
+        all.extend(children(postmaster));
+        for pid in all.into_iter().filter(|pid| *pid > 1) {
+            // One of them may have ended by itself since.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        while fs::read_to_string(format!("/proc/{postmaster}/stat")).is_ok_and(|stat| !stat.contains(") Z ")) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Starts it again; it recovers from its log.
+    pub async fn restart(&mut self) {
+        self.server = Some(Postgres::start(&self.folder, &options()).await.unwrap());
+    }
+
+    /// Stops it in order.
+    pub async fn stop(mut self) {
+        if let Some(server) = self.server.take() {
+            server.stop().await.unwrap();
+        }
+    }
+}
+
+fn options() -> PostgresOptions {
+    PostgresOptions {
+        bin: std::env::var_os("PGBIN").map(PathBuf::from),
+        search_path: std::env::var("PATH").unwrap_or_default(),
+        durable: true,
+        max_connections: 100,
+    }
+}
+
+fn children(parent: i32) -> Vec<i32> {
+    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    let is_child = |pid: &i32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // After the name in brackets: state, then the parent.
+        let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
+        after.split_whitespace().nth(1) == Some(parent.to_string().as_str())
+    };
+    pids.filter(is_child).collect()
+}
+
+/// Programs that run at the same time each have a folder, which the next one uses again.
+fn free_folder() -> DataDir {
+    let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    for number in 0..64 {
+        match DataDir::open(&parent.join(format!("survival-{number}"))) {
+            Err(SupervisorError::InUse { .. }) => {}
+            other => return other.unwrap(),
+        }
+    }
+    panic!("64 programs at once")
+}
