@@ -335,3 +335,6 @@ async fn devices(db: &Db, stored: &Stored, beliefs: &BTreeMap<Uuid, Belief>, fin
         }
     }
 }
+
+#[path = "auditor_tests.rs"]
+mod tests;

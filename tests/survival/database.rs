@@ -17,6 +17,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use uuid::Uuid;
 
 /// The server of one test.
@@ -27,7 +28,6 @@ pub struct Database {
     pub name: String,
     /// The file of the server's socket.
     pub socket: PathBuf,
-    url: String,
 }
 
 impl Database {
@@ -35,11 +35,12 @@ impl Database {
     pub async fn start() -> Self {
         let folder = free_folder();
         let server = Postgres::start(&folder, &options()).await.unwrap();
+        forget_earlier(&server).await;
         let name = format!("survival_{}", Uuid::new_v4().simple());
         let url = server.ensure_database(&name).await.unwrap();
         let (_, sockets) = url.split_once("?host=").unwrap();
         let socket = Path::new(sockets).join(".s.PGSQL.5432");
-        Self { folder, server: Some(server), name, socket, url }
+        Self { folder, server: Some(server), name, socket }
     }
 
     /// The address of the database behind a TCP port.
@@ -49,12 +50,22 @@ impl Database {
 
     /// A small pool that goes straight to it.
     pub async fn pool(&self) -> Db {
+        self.pool_of(&self.name).await
+    }
+
+    /// The address of one of the server's databases.
+    pub fn url(&self, name: &str) -> String {
+        self.server.as_ref().expect("a running server").url(name)
+    }
+
+    /// A small pool that goes straight to one of the server's databases.
+    pub async fn pool_of(&self, name: &str) -> Db {
         let options = PoolOptions {
             connections: 2,
             acquire_timeout: Duration::from_secs(20),
             statement_timeout: Duration::from_secs(60),
         };
-        migrate::connect(&self.url, options).await.unwrap()
+        migrate::connect(&self.url(name), options).await.unwrap()
     }
 
     /// SIGKILL to the postmaster and to every process that it started.
@@ -83,6 +94,16 @@ impl Database {
         if let Some(server) = self.server.take() {
             server.stop().await.unwrap();
         }
+    }
+}
+
+/// Drops what earlier programs left: a recovery reads every file of the server.
+async fn forget_earlier(server: &Postgres) {
+    let mut admin = PgConnection::connect(&server.url("postgres")).await.unwrap();
+    let old = "SELECT datname::text FROM pg_database WHERE datname LIKE 'survival\\_%'";
+    let old: Vec<String> = sqlx::query_scalar(old).fetch_all(&mut admin).await.unwrap();
+    for name in old {
+        admin.execute(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).await.unwrap();
     }
 }
 

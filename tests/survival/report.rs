@@ -25,14 +25,13 @@ impl Struck {
         during.map(|outage| outage.to - outage.from).max().unwrap_or_default()
     }
 
-    /// A line of the report.
-    pub fn line(&self, number: usize, notes: &Notes, next: Instant) -> String {
+    /// A line for whoever watches.
+    pub fn line(&self, number: usize) -> String {
         format!(
-            "kill {number:>3}  at {:>7.1} s  {:<32}  serving after {:>5.1} s, longest outage of a client {:>5.1} s",
+            "kill {number:>3}  at {:>7.1} s  {:<32}  serving after {:>5.1} s",
             self.moment.as_secs_f64(),
             self.kill.name(),
             self.back.as_secs_f64(),
-            self.outage(notes, next).as_secs_f64(),
         )
     }
 }
@@ -47,6 +46,8 @@ pub struct Report {
     pub findings: Findings,
     /// What clients wrote down.
     pub notes: Notes,
+    /// When the storm was over.
+    pub calm: Instant,
     /// The length of the run.
     pub took: Duration,
 }
@@ -57,6 +58,12 @@ impl Report {
         let mut kinds: BTreeMap<Kill, usize> = BTreeMap::new();
         self.struck.iter().for_each(|struck| *kinds.entry(struck.kill).or_default() += 1);
         let longest = self.notes.outages.iter().map(|outage| outage.to - outage.from).max().unwrap_or_default();
+        println!("\nwhat clients noticed");
+        for (at, struck) in self.struck.iter().enumerate() {
+            let next = self.struck.get(at + 1).map_or(self.calm, |next| next.at);
+            let outage = struck.outage(&self.notes, next).as_secs_f64();
+            println!("{}, longest outage of a client {outage:>5.1} s", struck.line(at + 1));
+        }
         println!("\nsummary after {:.0} s, KILL_SEED={}", self.took.as_secs_f64(), self.plan.seed);
         println!("  kills survived                     {:>6}", self.struck.len());
         for (kill, times) in kinds {

@@ -139,9 +139,10 @@ pub async fn run(plan: Plan, log: &Path) -> Report {
         }
         sleep(Duration::from_millis(rng.random_range(plan.gap_ms.clone()))).await;
         struck.push(Struck { kill: *kill, at, moment: at - began, back });
-        println!("{}", struck[struck.len() - 1].line(struck.len(), &ledger.notes(), Instant::now()));
+        println!("{}", struck[struck.len() - 1].line(struck.len()));
     }
 
+    let calm = Instant::now();
     phase.send_replace(Phase::Calm);
     let db = victims.database.pool().await;
     let drained = drain(&db, &mut placing, &standings).await;
@@ -164,7 +165,7 @@ pub async fn run(plan: Plan, log: &Path) -> Report {
     findings.broken.extend(suspicious(log));
     db.close().await;
     victims.database.stop().await;
-    Report { plan, struck, findings, notes, took: began.elapsed() }
+    Report { plan, struck, findings, notes, calm, took: began.elapsed() }
 }
 
 /// A city with a policy of seconds, its merchants and its riders.
