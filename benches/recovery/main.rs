@@ -212,13 +212,13 @@ async fn pause(database: &Database, merchant: Uuid, log: &Path) {
         println!("offers before the pause, unanswered    {:>6}", before.0);
         println!("serving again after, ms                {:>6}", serving.as_millis());
         println!("connections opened anew                {:>6}", notes.connections - before.1);
-        println!("ends of connections                    {:>6?}", notes.ends);
         println!("riders told that they are off duty     {:>6}", notes.sent_home);
         println!("riders stored as not on duty           {stored:>6}");
         println!("offers after the pause                 {:>6}", notes.offers - before.0);
         println!("of them accepted and the rider's       {:>6}", notes.assigned);
         println!("of them not open any more              {:>6} {:?}", notes.stale.len(), notes.stale);
         assert_eq!((notes.sent_home, stored, logged), (0, 0, 0), "a pause of the engine is nobody's silence");
+        assert_eq!(notes.connections, before.1, "nobody loses the connection: {:?}", notes.ends);
         assert!(notes.stale.is_empty(), "an offer that comes after the pause is open");
         assert!(notes.assigned > 0, "nothing was offered after the pause");
     });
