@@ -3,7 +3,7 @@
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/dispatch-engine/target
 CARGO ?= cargo
 
-.PHONY: demo test setup fmt lint docs sqlx sqlx-check load watch clean-data
+.PHONY: demo test soak setup fmt lint docs sqlx sqlx-check load watch clean-data
 
 # A living city: private PostgreSQL and Redis, the engine, a simulated fleet. FOR=60s ends by itself; ARGS="--riders 100".
 demo: setup
@@ -12,6 +12,11 @@ demo: setup
 # Every test, against a private PostgreSQL. ARGS="--test catalogue" runs some.
 test: setup
 	$(CARGO) test $(ARGS)
+
+# Kills of the real program under load, many of them, with a summary; fails when a promise was broken.
+# make soak KILLS=20 SEED=7
+soak: setup
+	KILLS="$(KILLS)" KILL_SEED="$(SEED)" $(CARGO) test --release --test survival soak -- --ignored --nocapture
 
 # Says what is missing and installs it.
 setup:

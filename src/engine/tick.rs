@@ -27,7 +27,9 @@ const PAUSE: Duration = Duration::from_secs(10);
 impl City {
     pub(super) fn tick(&mut self, now: Timestamp) {
         if self.last_tick.is_some_and(|last| now.since(last) > PAUSE) {
-            self.grace_until = now + Duration::from_secs(u64::from(self.settings.policy.ping_interval_s) * 2);
+            // As after a restart, silence counts from now: devices gave the connection up meanwhile and come back spread
+            // over a while, not within one ping.
+            self.grace_until = now + Duration::from_secs(self.settings.policy.auto_off_after_s.into());
         }
         self.last_tick = Some(now);
         self.forget(now);

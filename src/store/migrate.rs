@@ -12,6 +12,11 @@ use super::{Db, StoreError};
 /// Every migration, in order.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
+/// The longest that a transaction may lie idle between two statements. Nothing here thinks between them, so a session that
+/// is silent for so long has lost its client, though the server may not hear of that for hours; ended, it no longer holds
+/// the locks that the client's next attempt waits for.
+const IDLE_IN_TRANSACTION: &str = "5s";
+
 /// How the pool is set up.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolOptions {
@@ -31,7 +36,10 @@ pub struct PoolOptions {
 pub async fn connect(url: &str, options: PoolOptions) -> Result<Db, StoreError> {
     let connect = address(url)?;
     let timeout = format!("{}ms", options.statement_timeout.as_millis());
-    let connect = connect.application_name("dispatch").options([("statement_timeout", timeout.as_str())]);
+    let connect = connect.application_name("dispatch").options([
+        ("statement_timeout", timeout.as_str()),
+        ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION),
+    ]);
     let pool = PgPoolOptions::new()
         .min_connections(options.connections)
         .max_connections(options.connections)

@@ -51,9 +51,10 @@ impl From<sqlx::Error> for StoreError {
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => true,
             // Classes 08 connection, 40 rollback, 53 resources, 55 not ready, 57 operator intervention, 58 system error;
-            // 25006 is a server that became a standby (PostgreSQL, appendix A).
+            // 25006 is a server that became a standby, 25P03 a transaction that lay idle while this process was stopped
+            // (PostgreSQL, appendix A).
             sqlx::Error::Database(refusal) => refusal.code().is_some_and(|code| {
-                ["08", "25006", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class))
+                ["08", "25006", "25P03", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class))
             }),
             _ => false,
         };

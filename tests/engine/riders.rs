@@ -60,6 +60,31 @@ fn a_pause_of_the_engine_is_not_the_riders_silence() {
 }
 
 #[test]
+fn after_a_pause_silence_counts_anew_for_whoever_has_to_connect_again() {
+    let mut town = Town::new();
+    for n in 1..=20 {
+        town.on_duty(n, at(12.971, 77.591));
+    }
+    town.wait(secs(1));
+    town.now = town.now + secs(3_600);
+    town.apply(Command::Tick);
+    // Their connections did not outlive the pause, and they come back with a backoff.
+    for n in 1..=19 {
+        town.wait(secs(4));
+        let session = SessionId(u64::try_from(100 + n).unwrap());
+        town.ask_now(|reply| Command::Connect { rider: profile(rider(n)), session, reply }).unwrap();
+    }
+    let home = |town: &Town| {
+        town.notices.iter().filter(|(_, n)| matches!(n, Notice::DutyChanged { duty: Duty::AutoOff, .. })).count()
+    };
+    assert_eq!(home(&town), 0, "nobody is sent home for the engine's own pause");
+    town.wait(secs(599 - 19 * 4));
+    assert_eq!(town.city.counts(town.now).riders_on_duty, 20);
+    town.wait(secs(1));
+    assert_eq!(town.city.counts(town.now).riders_on_duty, 19, "who did not come back is");
+}
+
+#[test]
 fn stale_unapproved_or_too_small_riders_are_not_asked() {
     let mut town = Town::new();
     town.on_duty(1, at(12.971, 77.591));

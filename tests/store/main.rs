@@ -4,5 +4,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod connections;
 mod journal;
 mod location_logs;

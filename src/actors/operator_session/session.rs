@@ -4,6 +4,7 @@ use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::Arc, time::Duratio
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Handler, StreamHandler, WrapFuture};
 use actix_web_actors::ws::{self, CloseCode, CloseReason, ProtocolError, WebsocketContext};
+use tokio::time::Instant;
 
 use super::{
     OperatorSocketDeps,
@@ -14,7 +15,7 @@ use crate::{
     actors::{
         city::{CityCallError, CityHandle, Ending},
         gate::Gate,
-        socket::jittered_ms,
+        socket::{Silence, jittered_ms},
     },
     engine::view::CityChanges,
     wire::{codes::operator_bye, operator::OperatorDown},
@@ -37,13 +38,14 @@ const REMEMBERED: usize = 16;
 pub struct OperatorSession {
     city: CityHandle,
     deps: OperatorSocketDeps,
-    missed_beats: u32,
+    silence: Silence,
     ended: bool,
 }
 
 impl OperatorSession {
-    pub(super) const fn new(city: CityHandle, deps: OperatorSocketDeps) -> Self {
-        Self { city, deps, missed_beats: 0, ended: false }
+    pub(super) fn new(city: CityHandle, deps: OperatorSocketDeps) -> Self {
+        let silence = Silence::new(Duration::from_secs(deps.0.options.ping_every_s));
+        Self { city, deps, silence, ended: false }
     }
 
     fn farewell(&mut self, why: &'static str, ctx: &mut Context) {
@@ -59,8 +61,7 @@ impl OperatorSession {
     }
 
     fn beat(&mut self, ctx: &mut Context) {
-        self.missed_beats += 1;
-        if self.missed_beats >= self.deps.0.options.silent_intervals && !self.ended {
+        if self.silence.beat(Instant::now()) >= self.deps.0.options.silent_intervals && !self.ended {
             self.deps.0.byes.with_label_values(&["silent"]).inc();
             self.ended = true;
             ctx.stop();
@@ -143,7 +144,7 @@ impl Handler<Show> for OperatorSession {
 
 impl StreamHandler<Result<ws::Message, ProtocolError>> for OperatorSession {
     fn handle(&mut self, message: Result<ws::Message, ProtocolError>, ctx: &mut Context) {
-        self.missed_beats = 0;
+        self.silence.heard();
         match message {
             Ok(ws::Message::Ping(payload)) => ctx.pong(&payload),
             Ok(ws::Message::Close(reason)) => {

@@ -26,7 +26,7 @@ use crate::{
     actors::{
         city::{CityCallError, CityHandle, Ending},
         gate::Gate,
-        socket::{Assembled, Assembler, OVERSIZED, jittered_ms},
+        socket::{Assembled, Assembler, OVERSIZED, Silence, jittered_ms},
     },
     domain::{
         ids::{BootId, RiderId, SessionId},
@@ -63,7 +63,7 @@ pub struct RiderSession {
     early: Vec<Deliver>,
     /// The device does not read its notices.
     cut_off: Arc<AtomicBool>,
-    missed_beats: u32,
+    silence: Silence,
     ack_armed: bool,
 }
 
@@ -81,7 +81,7 @@ impl RiderSession {
             city: None,
             early: Vec::new(),
             cut_off: Arc::default(),
-            missed_beats: 0,
+            silence: Silence::new(Duration::from_secs(options.ping_every_s)),
             ack_armed: false,
             deps,
         }
@@ -322,8 +322,7 @@ impl RiderSession {
         if self.protocol.is_ended() {
             return;
         }
-        self.missed_beats += 1;
-        if self.missed_beats >= self.deps.0.options.silent_intervals {
+        if self.silence.beat(Instant::now()) >= self.deps.0.options.silent_intervals {
             // Nobody reads a goodbye here.
             self.deps.0.figures.byes.with_label_values(&["silent"]).inc();
             self.protocol.end();
@@ -396,7 +395,7 @@ impl Handler<Deliver> for RiderSession {
 
 impl StreamHandler<Result<ws::Message, ProtocolError>> for RiderSession {
     fn handle(&mut self, message: Result<ws::Message, ProtocolError>, ctx: &mut Context) {
-        self.missed_beats = 0;
+        self.silence.heard();
         match message {
             Ok(ws::Message::Text(text)) => self.message(Ok(Incoming::Text(&text)), ctx),
             Ok(ws::Message::Binary(_)) => self.message(Ok(Incoming::Binary), ctx),

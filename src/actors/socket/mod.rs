@@ -1,8 +1,9 @@
-//! What the two kinds of session share: the negotiation of a subprotocol, the guard of the incoming bytes, and the way
-//! out (jittered reconnects). Nothing here names the websocket crate.
+//! What the two kinds of session share: the negotiation of a subprotocol, the guard of the incoming bytes, the count
+//! of silent beats, and the way out (jittered reconnects). Nothing here names the websocket crate.
 
 mod assembler;
 mod guard;
+mod silence;
 
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use actix_web::{
 
 pub use assembler::{Assembled, Assembler};
 pub use guard::{FrameGuard, OVERSIZED};
+pub use silence::Silence;
 
 use crate::wire::problem::Problem;
 
