@@ -22,6 +22,7 @@ mod snapshot;
 mod state;
 mod tick;
 pub mod view;
+pub mod wake;
 
 pub use city::{City, CityImage, MEMORY, StoredEnd, StoredRider};
 #[cfg(feature = "fault-injection")]

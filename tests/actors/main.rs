@@ -10,4 +10,5 @@ mod janitor;
 mod location_log;
 mod operator_sockets;
 mod played_city;
+mod push;
 mod rider_sockets;

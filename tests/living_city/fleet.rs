@@ -140,6 +140,7 @@ impl Device {
             mono_ms: 1,
             at: self.clock.now().as_millis(),
             battery: None,
+            push: None,
         })];
         let (mut ticks, mut welcome) = (interval(Duration::from_millis(100)), false);
         loop {

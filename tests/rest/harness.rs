@@ -6,7 +6,7 @@ use actix::Actor;
 use actix_web::{HttpServer, dev::ServerHandle};
 use dispatch_engine::{
     actors::{
-        city::{CityHandle, Life},
+        city::{CityHandle, Engaged, Life},
         gate::Gate,
         location_log,
         operator_session::{self, OperatorSocketDeps},
@@ -86,6 +86,7 @@ pub async fn start_with(options: http::Options) -> Rest {
         rider_sockets: RiderSocketDeps::new(
             db.clone(),
             router.clone(),
+            Engaged::default(),
             clock.clone(),
             log,
             &metrics,
