@@ -177,8 +177,14 @@ impl App {
                 config.rider_session.clone(),
                 stop.clone(),
             ),
-            operator_sockets: OperatorSocketDeps::new(clock.speed(), &metrics, config.operator_session.clone(), stop),
+            operator_sockets: OperatorSocketDeps::new(
+                clock.speed(),
+                &metrics,
+                config.operator_session.clone(),
+                stop.clone(),
+            ),
             options: config.http.clone(),
+            stopping: stop,
         };
         let limit = config.server.shutdown_limit();
         let server = HttpServer::new(move || http::app(deps.clone()))

@@ -23,6 +23,7 @@ pub mod problem;
 mod riders;
 pub mod routes;
 mod sockets;
+mod stopping;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -33,6 +34,7 @@ use actix_web::{
     middleware::{Compress, from_fn},
     web,
 };
+use tokio::sync::watch;
 use utoipa_actix_web::AppExt;
 
 use crate::{
@@ -79,6 +81,8 @@ pub struct Deps {
     pub operator_sockets: OperatorSocketDeps,
     /// The limits of this part.
     pub options: Options,
+    /// Turns true when the app stops: new requests are refused from then on.
+    pub stopping: watch::Receiver<bool>,
 }
 
 /// The whole application, for `HttpServer::new(move || http::app(deps.clone()))` and for tests.
@@ -104,5 +108,8 @@ pub fn app(
         .configure(routes::routes)
         .default_service(web::to(fallback::unmatched))
         .split_for_parts();
-    app.app_data(web::Data::new(document)).wrap(Compress::default()).wrap(from_fn(observe::observe))
+    app.app_data(web::Data::new(document))
+        .wrap(from_fn(stopping::refuse))
+        .wrap(Compress::default())
+        .wrap(from_fn(observe::observe))
 }

@@ -10,6 +10,8 @@ mod fleet;
 mod life;
 mod operators;
 mod restart;
+mod stop;
+mod storm;
 
 use serde_json::json;
 use support::{

@@ -43,8 +43,8 @@ pub struct Rest {
     pub city: String,
     pub script: Script,
     server: ServerHandle,
-    /// Held, because its end means that the app stops.
-    _stop: watch::Sender<bool>,
+    /// Says that the app stops; its end means the same to sockets.
+    pub stop: watch::Sender<bool>,
 }
 
 impl Drop for Rest {
@@ -93,7 +93,8 @@ pub async fn start_with(options: http::Options) -> Rest {
             rider_options,
             stopping.clone(),
         ),
-        operator_sockets: OperatorSocketDeps::new(clock.speed(), &metrics, operator_options, stopping),
+        operator_sockets: OperatorSocketDeps::new(clock.speed(), &metrics, operator_options, stopping.clone()),
+        stopping,
         figures: http::Figures::new(&metrics),
         db,
         router,
@@ -112,16 +113,8 @@ pub async fn start_with(options: http::Options) -> Rest {
     let server = server.run();
     let handle = server.handle();
     actix_web::rt::spawn(server);
-    let rest = Rest {
-        base,
-        client: Client::new(),
-        deps,
-        database_url: database.url,
-        city,
-        script,
-        server: handle,
-        _stop: stop,
-    };
+    let rest =
+        Rest { base, client: Client::new(), deps, database_url: database.url, city, script, server: handle, stop };
     rest.post("/v1/cities", &rest.admin(), &rest.new_city()).await.ok(201);
     rest
 }

@@ -52,7 +52,7 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 const PLACE_HELD: Duration = Duration::from_secs(1);
 
 /// How long the goodbye of an app that stops waits for the answers to a session's requests.
-const LAST_ANSWERS: Duration = Duration::from_secs(2);
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
 /// One socket of one device.
 pub struct RiderSession {
