@@ -105,7 +105,9 @@ mod tests {
     #[test]
     fn those_who_wait_already_come_before() {
         let now = Instant::now();
-        let after = Returns::new(now).after(now, Duration::from_secs(10), &SPREAD, 0.0);
-        assert_eq!(after, Duration::from_secs(11));
+        let after = |chance| Returns::new(now).after(now, Duration::from_secs(10), &SPREAD, chance);
+        // The place itself, and how far it is blurred.
+        assert_eq!(after(0.5), Duration::from_secs(11));
+        assert_eq!((after(0.0), after(1.0)), (Duration::from_millis(10_500), Duration::from_millis(11_500)));
     }
 }
