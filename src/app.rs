@@ -13,12 +13,13 @@ use tokio::sync::watch;
 
 use crate::{
     actors::{
-        city::{self, CityDeps},
+        city::{self, CityDeps, Engaged},
         janitor::Janitor,
         location_log::{self, LocationLogHandle},
         mirror::Mirror,
         operator_session::OperatorSocketDeps,
         order_journal::JournalHandle,
+        push::PushHandle,
         rider_session::RiderSocketDeps,
         router::{Launcher, LauncherDeps, Router},
     },
@@ -27,6 +28,7 @@ use crate::{
     config::{Config, ConfigError},
     http::{self, Deps, auth::Tokens, connection::on_connect},
     metrics::Metrics,
+    push::{self, ProviderError},
     store::{
         Db, StoreError, cities,
         migrate::{self, PoolOptions},
@@ -48,6 +50,9 @@ pub enum AppError {
     /// The address of the cache has no valid form.
     #[error("redis.url (REDIS_URL)")]
     Cache(#[from] CacheError),
+    /// Pushes cannot be sent with these settings.
+    #[error("push")]
+    Push(#[from] ProviderError),
     /// The listening socket or a thread cannot be had.
     #[error("the server")]
     Io(#[from] io::Error),
@@ -123,6 +128,7 @@ impl App {
         tracing::warn!("built with `fault-injection`: an administrator can make cities fail; not for production");
         let tokens = Tokens::new(config.jwt_secret()?.expose().as_bytes());
         let sealer = config.sealer()?;
+        let provider = push::provider(&config.push)?;
         let metrics = Metrics::new();
         let (stopping, stop) = watch::channel(false);
 
@@ -137,7 +143,9 @@ impl App {
         let storage = journal.availability().clone();
         let mirror = Mirror::start(cache.clone(), config.mirror.clone(), &metrics);
         let log = location_log::start(db.clone(), &metrics, config.location_log.clone());
+        let push = PushHandle::start(db.clone(), clock.clone(), provider, config.wakes.clone(), &metrics);
         let address = listener.local_addr()?;
+        let engaged = Engaged::default();
         let launcher = Launcher::launch(
             LauncherDeps {
                 db: db.clone(),
@@ -147,6 +155,8 @@ impl App {
                     mirror,
                     figures: city::Figures::new(&metrics),
                     options: config.city.clone(),
+                    push,
+                    engaged: engaged.clone(),
                 },
                 options: config.router.clone(),
                 holder: format!("process {} at {address}", std::process::id()),
@@ -176,6 +186,7 @@ impl App {
             rider_sockets: RiderSocketDeps::new(
                 db.clone(),
                 router,
+                engaged,
                 clock.clone(),
                 log.clone(),
                 &metrics,
@@ -183,9 +194,15 @@ impl App {
                 stop.clone(),
                 storage.clone(),
             ),
-            operator_sockets: OperatorSocketDeps::new(clock.speed(), &metrics, config.operator_session.clone(), stop),
+            operator_sockets: OperatorSocketDeps::new(
+                clock.speed(),
+                &metrics,
+                config.operator_session.clone(),
+                stop.clone(),
+            ),
             options: config.http.clone(),
             storage,
+            stopping: stop,
         };
         let limit = config.server.shutdown_limit();
         let server = HttpServer::new(move || http::app(deps.clone()))

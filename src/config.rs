@@ -14,17 +14,22 @@ use config::{Environment as EnvironmentSource, File, FileFormat};
 use serde::Deserialize;
 
 use crate::{
-    actors::{city, location_log, mirror::MirrorOptions, operator_session, order_journal, rider_session, router},
+    actors::{
+        city, location_log, mirror::MirrorOptions, operator_session, order_journal, push as wakes, rider_session,
+        router,
+    },
     http::{self, auth::MIN_SECRET_BYTES, connection},
+    push,
     store::contacts::Sealer,
 };
 
 /// Well-known environment variables and the keys they set.
-const WELL_KNOWN: [(&str, &str); 6] = [
+const WELL_KNOWN: [(&str, &str); 7] = [
     ("DATABASE_URL", "database.url"),
     ("REDIS_URL", "redis.url"),
     ("DISPATCH_JWT_SECRET", "auth.jwt_secret"),
     ("DISPATCH_CONTACT_KEY", "contacts.key"),
+    ("DISPATCH_FCM_ACCOUNT", "push.service_account"),
     ("PGBIN", "private.postgres_bin"),
     ("RUST_LOG", "log.filter"),
 ];
@@ -70,6 +75,10 @@ pub struct Config {
     pub log: LogOptions,
     /// The private servers of `dispatch demo`.
     pub private: PrivateOptions,
+    /// Who carries pushes.
+    pub push: push::Options,
+    /// Devices that are to be woken.
+    pub wakes: wakes::Options,
 }
 
 /// The listening socket and the end of the program.

@@ -11,6 +11,7 @@ pub mod domain;
 pub mod engine;
 pub mod http;
 pub mod metrics;
+pub mod push;
 pub mod replay;
 pub mod store;
 pub mod supervisor;

@@ -12,6 +12,7 @@ use crate::{
     config::Config,
     domain::{access::Role, ids::CityCode},
     http::auth::Tokens,
+    push,
     store::migrate,
     wire::token::Claims,
 };
@@ -100,6 +101,7 @@ pub fn check_config(config: &Config) -> anyhow::Result<()> {
     config.database_url()?;
     config.jwt_secret()?;
     config.sealer()?;
+    push::provider(&config.push)?;
     println!("{config:#?}");
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod city;
+pub mod device;
 pub mod duty;
 pub mod ids;
 pub mod money;

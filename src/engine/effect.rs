@@ -16,6 +16,7 @@ use crate::domain::{
 use super::{
     command::{Outcome, PlacementExtras, Refusal},
     view::{JobView, OfferView},
+    wake::Wake,
 };
 
 /// One thing to do.
@@ -43,6 +44,8 @@ pub enum Effect {
     Alert(Alert),
     /// A figure for the metrics.
     Measure(Measure),
+    /// Wake a device by push.
+    Wake(Wake),
 }
 
 /// What a device is told.

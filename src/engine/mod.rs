@@ -25,6 +25,7 @@ mod state;
 mod tick;
 mod unsaved;
 pub mod view;
+pub mod wake;
 
 pub use city::{City, CityImage, MEMORY, StoredEnd, StoredRider};
 #[cfg(feature = "fault-injection")]

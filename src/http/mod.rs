@@ -23,6 +23,7 @@ pub mod problem;
 mod riders;
 pub mod routes;
 mod sockets;
+mod stopping;
 mod storage;
 
 use std::{future::Future, pin::Pin, sync::Arc};
@@ -34,6 +35,7 @@ use actix_web::{
     middleware::{Compress, from_fn},
     web,
 };
+use tokio::sync::watch;
 use utoipa_actix_web::AppExt;
 
 use crate::{
@@ -85,6 +87,8 @@ pub struct Deps {
     pub options: Options,
     /// Whether the database answers.
     pub storage: Availability,
+    /// Turns true when the app stops: new requests are refused from then on.
+    pub stopping: watch::Receiver<bool>,
 }
 
 /// The whole application, for `HttpServer::new(move || http::app(deps.clone()))` and for tests.
@@ -110,5 +114,8 @@ pub fn app(
         .configure(routes::routes)
         .default_service(web::to(fallback::unmatched))
         .split_for_parts();
-    app.app_data(web::Data::new(document)).wrap(Compress::default()).wrap(from_fn(observe::observe))
+    app.app_data(web::Data::new(document))
+        .wrap(from_fn(stopping::refuse))
+        .wrap(Compress::default())
+        .wrap(from_fn(observe::observe))
 }

@@ -110,6 +110,7 @@ codes! {
     CityDeadline = "city_deadline", 504, "the city did not answer in time; the request may still take effect";
     StorageBusy = "storage_busy", 503 retry 1, "the store cannot take the change now";
     StorageUnavailable = "storage_unavailable", 503 retry 5, "the database does not answer";
+    ServerStopping = "server_stopping", 503 retry 5, "this process is ending; another one takes over";
     InternalError = "internal_error", 500, "something is wrong with the server";
 }
 

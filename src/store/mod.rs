@@ -12,6 +12,7 @@ pub mod migrate;
 pub mod orders;
 pub mod partitions;
 pub mod recovery;
+pub mod rider_devices;
 pub mod riders;
 
 /// A pool of connections to Postgres.

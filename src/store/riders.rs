@@ -1,11 +1,12 @@
 //! Riders as they stand in the store. Their duty is written by the journal only.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{Db, StoreError};
 use crate::domain::{
-    duty::Duty,
     ids::{CityCode, RiderId},
     rider::{KycStatus, RiderProfile, RiderStatus, Vehicle},
     time::Timestamp,
@@ -131,26 +132,35 @@ pub async fn list(db: &Db, city: &CityCode, before: Uuid, limit: i64) -> Result<
     .await?)
 }
 
-/// What a city needs to know of a rider, and the committed duty.
+/// What cities need to know of riders, read at once. A rider who is not there is left out; one whose row the domain does
+/// not know how to read stands without a profile, and in the log: the others must not wait for it.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn profile(db: &Db, id: RiderId) -> Result<Option<(RiderProfile, Duty)>, StoreError> {
-    let row =
-        sqlx::query!("SELECT city, status, kyc_status, vehicle, capacity_units, duty FROM riders WHERE id = $1", id.0)
-            .fetch_optional(db)
-            .await?;
-    row.map(|row| {
+pub async fn profiles(db: &Db, ids: &[RiderId]) -> Result<BTreeMap<RiderId, Option<RiderProfile>>, StoreError> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query!(
+        "SELECT id, city, status, kyc_status, vehicle, capacity_units FROM riders WHERE id = ANY($1)",
+        &ids
+    )
+    .fetch_all(db)
+    .await?;
+    let read = rows.into_iter().map(|row| {
+        let id = RiderId(row.id);
         let bad = |what: &dyn std::fmt::Display| StoreError::Corrupt(format!("rider {id}: {what}"));
-        let profile = RiderProfile {
-            id,
-            city: CityCode::parse(&row.city).map_err(|e| bad(&e))?,
-            status: RiderStatus::parse(&row.status).map_err(|e| bad(&e))?,
-            kyc: KycStatus::parse(&row.kyc_status).map_err(|e| bad(&e))?,
-            vehicle: Vehicle::parse(&row.vehicle).map_err(|e| bad(&e))?,
-            capacity_units: u32::try_from(row.capacity_units).map_err(|e| bad(&e))?,
+        let profile = || {
+            Ok::<_, StoreError>(RiderProfile {
+                id,
+                city: CityCode::parse(&row.city).map_err(|e| bad(&e))?,
+                status: RiderStatus::parse(&row.status).map_err(|e| bad(&e))?,
+                kyc: KycStatus::parse(&row.kyc_status).map_err(|e| bad(&e))?,
+                vehicle: Vehicle::parse(&row.vehicle).map_err(|e| bad(&e))?,
+                capacity_units: u32::try_from(row.capacity_units).map_err(|e| bad(&e))?,
+            })
         };
-        Ok((profile, Duty::parse(&row.duty).map_err(|e| bad(&e))?))
-    })
-    .transpose()
+        let profile =
+            profile().inspect_err(|error| tracing::error!(%error, "a rider is kept out by a row of the store"));
+        (id, profile.ok())
+    });
+    Ok(read.collect())
 }

@@ -51,6 +51,7 @@ words! {
         NO_HELLO = "no_hello",
         SLOW_READER = "slow_reader",
         TOO_MANY_BAD_FRAMES = "too_many_bad_frames",
+        BUSY = "busy",
     }
 }
 

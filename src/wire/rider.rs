@@ -77,6 +77,24 @@ pub struct Hello {
     /// Charge, 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub battery: Option<f32>,
+    /// How the device can be woken while its socket is silent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push: Option<PushAddress>,
+}
+
+/// Where a push reaches a device. Its token is shown by nobody's `Debug`: whoever has it can wake the device.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushAddress {
+    /// Who carries it: `fcm`, or another word of 1 to 32 lower-case letters, digits and underscores.
+    pub provider: String,
+    /// The provider's name for this installation of the app, 1 to 1,024 visible ASCII characters.
+    pub token: String,
+}
+
+impl std::fmt::Debug for PushAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PushAddress").field("provider", &self.provider).finish_non_exhaustive()
+    }
 }
 
 /// The duty that a device may ask for.
@@ -252,6 +270,10 @@ pub struct Welcome {
     /// The offer that waits for an answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_offer: Option<Offer>,
+    /// Should the connection end without a `bye`: reconnect after a random time of up to so many milliseconds, because
+    /// the same may have happened to everybody.
+    #[serde(default)]
+    pub reconnect_within_ms: u64,
 }
 
 /// A refused point.

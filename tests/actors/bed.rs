@@ -8,11 +8,12 @@ use std::{
 use actix::{Actor, Context, Handler};
 use dispatch_engine::{
     actors::{
-        city::{self, CityCallError, CityDeps, CityHandle},
+        city::{self, CityCallError, CityDeps, CityHandle, Engaged},
         gate::Gate,
         mirror::{Mirror, MirrorOptions},
         operator_session::{Show, Watched},
         order_journal::{self, Availability, JournalHandle},
+        push::{self, PushHandle},
         rider_session::{Deliver, RiderOutbox},
         router::{self, Launcher, LauncherDeps, Slot},
     },
@@ -34,6 +35,7 @@ use dispatch_engine::{
         effect::Notice,
     },
     metrics::Metrics,
+    push::Log,
     store::Db,
 };
 use uuid::Uuid;
@@ -109,6 +111,8 @@ impl Bed {
             mirror: Mirror::start(cache.clone(), mirror, &metrics),
             figures: city::Figures::new(&metrics),
             options: city::Options { publish_ms: 20, turn: 2, ..city::Options::default() },
+            push: PushHandle::start(db.clone(), clock.clone(), Arc::new(Log), push::Options::default(), &metrics),
+            engaged: Engaged::default(),
         };
         let deps = LauncherDeps {
             db: db.clone(),

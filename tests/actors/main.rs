@@ -12,4 +12,5 @@ mod location_log;
 mod operator_sockets;
 mod outages;
 mod played_city;
+mod push;
 mod rider_sockets;

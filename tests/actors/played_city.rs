@@ -11,7 +11,7 @@ use actix::{Actor, ActorContext, Addr, Context, Handler, Message};
 use actix_web::{App, HttpRequest, HttpServer, web};
 use dispatch_engine::{
     actors::{
-        city::{CityBody, CityHandle, CityMessage, Ending, Life},
+        city::{CityBody, CityHandle, CityMessage, Ending, Engaged, Life},
         gate::Gate,
         location_log,
         operator_session::{self, OperatorOutbox, OperatorSocketDeps, Watched},
@@ -66,6 +66,21 @@ struct PlayedCity {
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Stop(Option<Ending>);
+
+/// Answers what was held.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Answer;
+
+impl Handler<Answer> for PlayedCity {
+    type Result = ();
+
+    fn handle(&mut self, _: Answer, _: &mut Context<Self>) {
+        for held in self.held.drain(..) {
+            let _ = held.send(Err(Refusal::UnknownOffer));
+        }
+    }
+}
 
 impl Actor for PlayedCity {
     type Context = Context<Self>;
@@ -171,10 +186,20 @@ impl Stage {
         let log = location_log::start(db.clone(), &metrics, log_options);
         let (stop, stopping) = watch::channel(false);
         let clock = Clock::system();
+        let engaged = Engaged::default();
         let storage = Availability::new(metrics.gauge("journal_unavailable", "as the journal shows it"));
         let stop_riders = stopping.clone();
-        let riders =
-            RiderSocketDeps::new(db.clone(), router.clone(), clock, log, &metrics, options, stop_riders, storage);
+        let riders = RiderSocketDeps::new(
+            db.clone(),
+            router.clone(),
+            engaged,
+            clock,
+            log,
+            &metrics,
+            options,
+            stop_riders,
+            storage,
+        );
         let operators = OperatorSocketDeps::new(20.0, &metrics, operator_session::Options::default(), stopping);
         let server = HttpServer::new(move || {
             let (riders, operators, handle) = (riders.clone(), operators.clone(), handle.clone());
@@ -207,6 +232,11 @@ impl Stage {
     /// Waits until the city has seen something.
     pub async fn until(&self, what: &str, done: impl Fn(&Seen) -> bool) {
         until(what, || done(&self.seen()).then_some(())).await;
+    }
+
+    /// Lets the city answer the requests that it held.
+    pub fn answer_held(&self) {
+        self.city.do_send(Answer);
     }
 
     /// Ends the city, and not the server; without a reason as a panic would.

@@ -10,6 +10,7 @@ use dispatch_engine::{
         order::{OfferState, OrderStatus},
     },
     engine::{command::Command, effect::Notice},
+    store::rider_devices,
     wire::rider::SUBPROTOCOL_JSON,
 };
 use serde_json::{Value, json};
@@ -288,4 +289,55 @@ async fn notices_reach_the_device() {
     outbox.deliver(Notice::OrderChanged { job: None, order, status: OrderStatus::Cancelled, why: "cancelled" });
     let expected = json!({"type": "order_changed", "order": order.0, "status": "cancelled", "why": "cancelled"});
     assert_eq!(device.next().await, expected);
+}
+
+#[actix_web::test]
+async fn a_device_says_how_it_can_be_woken() {
+    let stage = Stage::new().await;
+    let rider = stage.rider().await;
+    let mut device = Device::connect(&stage, rider).await;
+    let hello = |push: Value| {
+        let (boot, at) = (Uuid::new_v4(), Clock::wall().as_millis());
+        json!({"type": "hello", "device_id": "d", "app_version": "1", "boot_id": boot, "mono_ms": 1, "at": at, "push": push})
+    };
+    for push in [json!({"provider": "FCM", "token": "t"}), json!({"provider": "fcm", "token": "a b"})] {
+        assert_eq!(device.error_for(Message::text(hello(push).to_string())).await, "malformed_frame");
+    }
+    device.send(hello(json!({"provider": "fcm", "token": "t1"}))).await;
+    let welcome = device.next().await;
+    assert_eq!((&welcome["type"], &welcome["reconnect_within_ms"]), (&json!("welcome"), &json!(2_000)));
+    // It is stored once the device is let in, and nobody waits for that.
+    loop {
+        let devices = rider_devices::to_wake(&stage.db, rider, None).await.unwrap().unwrap();
+        if let [found] = &*devices {
+            assert_eq!((found.device.as_str(), found.provider.as_str(), found.token.expose()), ("d", "fcm", "t1"));
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[actix_web::test]
+async fn who_comes_when_too_many_wait_is_told_when_to_come_back() {
+    let stage = Stage::with(Options { join_queue: 0, ..Options::default() }).await;
+    let mut device = Device::connect(&stage, stage.rider().await).await;
+    device.hello().await;
+    let bye = device.next().await;
+    assert_eq!((&bye["type"], &bye["why"]), (&json!("bye"), &json!("busy")));
+    assert!((1_000..=3_000).contains(&bye["reconnect_after_ms"].as_u64().unwrap()));
+    assert!(stage.metrics.render().unwrap().contains(r#"dispatch_rider_joins_total{result="busy"} 1"#));
+}
+
+#[actix_web::test]
+async fn an_app_that_stops_answers_what_was_asked_before_its_goodbye() {
+    let stage = Stage::new().await;
+    let mut device = Device::live(&stage, stage.rider().await).await;
+    device.send(json!({"type": "offer_seen", "id": "a", "offer": Uuid::new_v4()})).await;
+    stage.until("the request", |seen| seen.commands.len() == 1).await;
+    stage.stop.send(true).unwrap();
+    stage.answer_held();
+    let answer = device.next().await;
+    assert_eq!((&answer["type"], &answer["re"]), (&json!("error"), &json!("a")));
+    let bye = device.next().await;
+    assert_eq!((&bye["type"], &bye["why"]), (&json!("bye"), &json!("going_away")));
 }

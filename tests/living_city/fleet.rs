@@ -17,6 +17,7 @@ use dispatch_engine::{
     },
 };
 use tokio::{
+    sync::watch,
     task::JoinHandle,
     time::{interval, sleep},
 };
@@ -62,6 +63,11 @@ pub struct Courier {
 impl Courier {
     /// A new rider of a city, whose device is at work from now on.
     pub async fn start(app: &TestApp, city: &str) -> Self {
+        Self::start_on(app, city, watch::channel(()).1).await
+    }
+
+    /// The same on a network that drops the connection whenever `cut` is sent something.
+    pub async fn start_on(app: &TestApp, city: &str, cut: watch::Receiver<()>) -> Self {
         let rider = app.rider(city).await;
         let told = Arc::<Mutex<Told>>::default();
         let device = Device {
@@ -77,6 +83,7 @@ impl Courier {
             last: None,
             done: BTreeSet::new(),
             told: told.clone(),
+            cut,
         };
         Self { rider, told, task: tokio::spawn(device.live()) }
     }
@@ -112,6 +119,7 @@ struct Device {
     /// Ids that were answered.
     done: BTreeSet<String>,
     told: Arc<Mutex<Told>>,
+    cut: watch::Receiver<()>,
 }
 
 impl Device {
@@ -140,6 +148,7 @@ impl Device {
             mono_ms: 1,
             at: self.clock.now().as_millis(),
             battery: None,
+            push: None,
         })];
         let (mut ticks, mut welcome) = (interval(Duration::from_millis(100)), false);
         loop {
@@ -162,6 +171,11 @@ impl Device {
                         return PAUSE;
                     }
                 },
+                // A network that is never cut has nobody who could.
+                Ok(()) = self.cut.changed() => {
+                    self.told().lost += 1;
+                    return PAUSE;
+                }
                 _ = ticks.tick(), if welcome && self.on_duty => out.push(self.ping()),
             }
         }
@@ -324,13 +338,13 @@ pub struct Receipts {
 pub struct Kitchen {
     receipts: Arc<Mutex<Receipts>>,
     task: JoinHandle<()>,
-    stop: tokio::sync::watch::Sender<bool>,
+    stop: watch::Sender<bool>,
 }
 
 impl Kitchen {
     /// Opens it.
     pub fn open(app: &Arc<TestApp>, city: &'static str, merchant: Uuid) -> Self {
-        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let (stop, stopped) = watch::channel(false);
         let receipts = Arc::<Mutex<Receipts>>::default();
         let (app, noted) = (app.clone(), receipts.clone());
         let work = async move {

@@ -11,7 +11,9 @@ mod life;
 mod moved;
 mod operators;
 mod restart;
+mod stop;
 mod storage;
+mod storm;
 
 use serde_json::json;
 use support::{

@@ -189,3 +189,20 @@ async fn a_database_that_is_away() {
     assert_eq!(rest.get("/health/ready", "").await.ok(503)["database"], "down");
     rest.get("/health/live", "").await.ok(200);
 }
+
+#[actix_web::test]
+async fn an_app_that_stops_takes_no_new_requests() {
+    let rest = start().await;
+    let (_, merchant) = rest.merchant().await;
+    rest.stop.send_replace(true);
+    for path in ["/v1/orders", "/v1/nowhere"] {
+        let refused = rest.post(path, &merchant, &rest.new_order()).await;
+        refused.problem(503, "server_stopping");
+        assert_eq!(refused.headers["retry-after"], "5");
+        assert_eq!(refused.headers["connection"], "close");
+    }
+    // Whoever watches the process goes on.
+    assert_eq!(rest.get("/health/live", "none").await.headers["connection"], "close");
+    let figures = rest.get("/metrics", &rest.admin()).await;
+    assert!(figures.ok(200).as_str().unwrap().contains(r#"dispatch_http_problems_total{code="server_stopping"} 2"#));
+}

@@ -6,7 +6,7 @@ use actix::Actor;
 use actix_web::{HttpServer, dev::ServerHandle};
 use dispatch_engine::{
     actors::{
-        city::{CityHandle, Life},
+        city::{CityHandle, Engaged, Life},
         gate::Gate,
         location_log,
         operator_session::{self, OperatorSocketDeps},
@@ -44,8 +44,8 @@ pub struct Rest {
     pub city: String,
     pub script: Script,
     server: ServerHandle,
-    /// Held, because its end means that the app stops.
-    _stop: watch::Sender<bool>,
+    /// Says that the app stops; its end means the same to sockets.
+    pub stop: watch::Sender<bool>,
 }
 
 impl Drop for Rest {
@@ -88,6 +88,7 @@ pub async fn start_with(options: http::Options) -> Rest {
         rider_sockets: RiderSocketDeps::new(
             db.clone(),
             router.clone(),
+            Engaged::default(),
             clock.clone(),
             log,
             &metrics,
@@ -95,7 +96,8 @@ pub async fn start_with(options: http::Options) -> Rest {
             stopping.clone(),
             storage.clone(),
         ),
-        operator_sockets: OperatorSocketDeps::new(clock.speed(), &metrics, operator_options, stopping),
+        operator_sockets: OperatorSocketDeps::new(clock.speed(), &metrics, operator_options, stopping.clone()),
+        stopping,
         figures: http::Figures::new(&metrics),
         db,
         router,
@@ -115,16 +117,8 @@ pub async fn start_with(options: http::Options) -> Rest {
     let server = server.run();
     let handle = server.handle();
     actix_web::rt::spawn(server);
-    let rest = Rest {
-        base,
-        client: Client::new(),
-        deps,
-        database_url: database.url,
-        city,
-        script,
-        server: handle,
-        _stop: stop,
-    };
+    let rest =
+        Rest { base, client: Client::new(), deps, database_url: database.url, city, script, server: handle, stop };
     rest.post("/v1/cities", &rest.admin(), &rest.new_city()).await.ok(201);
     rest
 }

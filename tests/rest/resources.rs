@@ -1,5 +1,6 @@
 //! Cities, merchants, riders, the clock, health and the document.
 
+use dispatch_engine::domain::ids::RiderId;
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -109,9 +110,11 @@ async fn riders_are_added_once_and_read_by_those_who_may() {
     let next = first.body["next"].as_str().unwrap();
     let second = rest.get(&format!("/v1/riders?city={}&limit=1&page={next}", rest.city), &olga).await;
     assert_eq!(second.ok(200), &json!({ "riders": [added.body] }));
-    let stored = dispatch_engine::store::riders::profile(&rest.deps.db, id.parse().unwrap()).await.unwrap();
-    let (profile, duty) = stored.unwrap();
-    assert_eq!((profile.city.as_str(), profile.may_work(), duty.as_str()), (rest.city.as_str(), false, "OFF"));
+    let rider = id.parse().unwrap();
+    let nobody = RiderId(Uuid::new_v4());
+    let stored = dispatch_engine::store::riders::profiles(&rest.deps.db, &[rider, nobody, rider]).await.unwrap();
+    let profile = stored[&rider].as_ref().unwrap();
+    assert_eq!((profile.city.as_str(), profile.may_work(), stored.len()), (rest.city.as_str(), false, 1));
 }
 
 #[actix_web::test]

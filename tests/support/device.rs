@@ -131,6 +131,7 @@ impl Device {
             mono_ms: 1,
             at: app.clock.now().as_millis(),
             battery: None,
+            push: None,
         };
         device.send(&Up::Hello(hello)).await;
         device

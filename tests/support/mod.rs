@@ -78,6 +78,11 @@ pub async fn spawn_app_with(database: TestDatabase, clock: Clock, change: impl F
 }
 
 impl TestApp {
+    /// An engine that runs in a process of its own; whoever started it stops it.
+    pub fn elsewhere(address: SocketAddr, database: TestDatabase) -> Self {
+        Self { address, database, clock: Clock::system(), stop: None, thread: None }
+    }
+
     /// A pool on its database.
     pub fn db(&self) -> &Db {
         &self.database.db

@@ -48,6 +48,7 @@ impl Socket {
             mono_ms: 1,
             at: now_ms(),
             battery: None,
+            push: None,
         };
         socket.send(&Up::Hello(hello)).await.then_some(socket)
     }

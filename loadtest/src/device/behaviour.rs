@@ -92,6 +92,8 @@ pub struct Rider {
     pub(super) next_ping: i64,
     pub(super) duty_try: i64,
     pub(super) online: bool,
+    /// Real time within which to come back, should the connection end without a word.
+    pub(super) back_within: Duration,
     pub(super) next_outage: i64,
     pub(super) next_break: i64,
     pub(super) break_end: i64,
@@ -125,6 +127,7 @@ impl Rider {
             next_ping: NEVER,
             duty_try: 0,
             online: false,
+            back_within: Duration::ZERO,
             next_outage: NEVER,
             next_break: NEVER,
             break_end: NEVER,
@@ -142,6 +145,7 @@ impl Rider {
             mono_ms: u64::try_from(now.rem_euclid(1_000_000_000)).unwrap_or(0),
             at: now + self.character.skew_ms,
             battery: Some(0.8),
+            push: None,
         })
     }
 

@@ -155,6 +155,7 @@ impl Rider {
 
     fn welcomed(&mut self, now: i64, welcome: Welcome, shared: &Shared, out: &mut Out) {
         self.online = true;
+        self.back_within = Duration::from_millis(welcome.reconnect_within_ms);
         // Another session answers from what is true now, and need not use the same words.
         self.answers.clear();
         self.set_moods(now, shared);

@@ -303,9 +303,11 @@ impl Device<'_> {
         None
     }
 
-    fn lost(&self) -> Ending {
+    fn lost(&mut self) -> Ending {
         self.shared.stats.event("connection_lost");
-        Ending::Bye(Some(BACKOFF.0))
+        // It may have happened to everyone.
+        let spread = self.rider.back_within.mul_f64(self.rider.rng.random_range(0.0..1.0));
+        Ending::Bye(Some(BACKOFF.0 + spread))
     }
 
     fn hear(&mut self, text: &str) -> Out {

@@ -1,5 +1,6 @@
 //! One actor per city: the shell around the pure engine.
 
+mod engaged;
 mod figures;
 mod handle;
 mod life;
@@ -8,6 +9,7 @@ mod options;
 mod shell;
 mod watchers;
 
+pub use engaged::Engaged;
 pub use figures::Figures;
 pub use handle::{CityCallError, CityHandle};
 pub use life::{Ending, Life, Lifeline};

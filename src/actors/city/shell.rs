@@ -10,12 +10,13 @@ use tokio::{
     time::Instant,
 };
 
-use super::{CityBody, CityHandle, CityMessage, Ending, Figures, Life, Options, watchers::Watchers};
+use super::{CityBody, CityHandle, CityMessage, Ending, Engaged, Figures, Life, Options, watchers::Watchers};
 use crate::{
     actors::{
         mirror::{MirrorHandle, Published},
         operator_session::Watched,
         order_journal::JournalHandle,
+        push::PushHandle,
         rider_session::RiderOutbox,
     },
     clock::Clock,
@@ -47,6 +48,10 @@ pub struct CityDeps {
     pub figures: Figures,
     /// Settings.
     pub options: Options,
+    /// Where devices are woken.
+    pub push: PushHandle,
+    /// Where the city shows for whom somebody waits.
+    pub engaged: Engaged,
 }
 
 /// One life of a city: its epoch is claimed, and what the store knew after that is loaded.
@@ -103,6 +108,8 @@ pub(in crate::actors) fn start(
         let Incarnation { settings, epoch, image } = incarnation;
         let code = settings.code.clone();
         let (engine, effects) = City::restore(settings, rand::random(), deps.clock.now(), image);
+        // Before the first device comes back.
+        deps.engaged.replace(&engine.snapshot(deps.clock.now()));
         let mut city = CityActor {
             handle: CityHandle::new(code.clone(), ctx.address().recipient(), its_gate, its_line),
             messages: deps.figures.messages(&code),
@@ -217,6 +224,7 @@ impl CityActor {
                     self.watchers.alert(&alert);
                 }
                 Effect::Measure(measure) => self.deps.figures.measure(&self.code, measure),
+                Effect::Wake(wake) => self.deps.push.wake(wake),
             }
         }
         if writes.is_empty() {
@@ -288,6 +296,7 @@ impl CityActor {
         let counts = self.engine.counts(now);
         self.deps.figures.show(&self.code, &counts);
         let changes = Arc::new(self.engine.take_changes(now));
+        self.deps.engaged.change(&self.code, &changes);
 
         let mut whole: Option<Arc<CitySnapshot>> = None;
         let engine = &self.engine;
@@ -312,6 +321,10 @@ impl CityActor {
         self.sessions.clear();
         // Whoever still waits hears that the city is gone.
         self.replies.clear();
+        if matches!(why, Ending::Stopped | Ending::Fenced) {
+            // After the other endings the riders come back here, and those with work go first.
+            self.deps.engaged.forget(&self.code);
+        }
         self.report.life.ends(why);
         ctx.stop();
     }

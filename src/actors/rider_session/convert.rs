@@ -3,6 +3,7 @@
 use crate::{
     actors::city::CityCallError,
     domain::{
+        device::{PushDevice, PushToken},
         duty::{Duty, DutyReason},
         ids::{CityCode, OfferId, OrderId, ReplyTo, RiderId, SessionId},
         money::Money,
@@ -18,7 +19,7 @@ use crate::{
         MoneyBody, PlaceBody,
         codes::frame,
         json,
-        rider::{Down, DutyWish, Hello, Job, JobOrder, Offer, Progress, Stop, Up, Welcome},
+        rider::{Down, DutyWish, Hello, Job, JobOrder, Offer, Progress, PushAddress, Stop, Up, Welcome},
     },
 };
 
@@ -59,6 +60,19 @@ impl Request {
     }
 }
 
+/// How the device that says hello can be woken.
+#[must_use]
+pub fn push_device(rider: RiderId, hello: &Hello, now: Timestamp) -> Option<PushDevice> {
+    hello.push.as_ref().map(|push| PushDevice {
+        rider,
+        device: hello.device_id.clone(),
+        provider: push.provider.clone(),
+        token: PushToken::new(push.token.clone()),
+        app_version: hello.app_version.clone(),
+        seen_at: now,
+    })
+}
+
 /// The name of a frame's type, as a metric label.
 #[must_use]
 pub const fn type_of(up: &Up) -> &'static str {
@@ -87,7 +101,19 @@ pub fn check_hello(hello: &Hello) -> Result<(), BadFrame> {
             "app_version takes at most 64 characters, no control characters",
         ));
     }
+    if hello.push.as_ref().is_some_and(|push| !is_push_address(push)) {
+        let detail = "push takes a provider of 1 to 32 and a token of 1 to 1024 visible ASCII characters";
+        return Err(BadFrame::new(frame::MALFORMED_FRAME, detail));
+    }
     Ok(())
+}
+
+fn is_push_address(push: &PushAddress) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    (1..=32).contains(&push.provider.len())
+        && push.provider.bytes().all(is_word)
+        && (1..=1_024).contains(&push.token.len())
+        && push.token.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Reads a request; `skew_ms` is what must be added to device time.
@@ -171,6 +197,8 @@ pub fn welcome(sync: &RiderSync, now: Timestamp, clock_speed: f64, city: &CityCo
         next_duty: sync.next_duty.map(|duty| duty.to_string()),
         plan: sync.jobs.iter().map(job).collect(),
         open_offer: sync.open_offer.as_ref().map(|view| offer(view, now)),
+        // Only the session knows how many there are.
+        reconnect_within_ms: 0,
     }
 }
 

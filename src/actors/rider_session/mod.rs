@@ -1,5 +1,6 @@
 //! One actor per connected rider device: the socket's shell.
 
+mod admission;
 mod answers;
 mod codec;
 mod convert;
@@ -26,12 +27,14 @@ pub use options::Options;
 pub use outbox::{CutOff, Deliver, RiderOutbox};
 
 use super::{
+    city::Engaged,
     location_log::LocationLogHandle,
     order_journal::Availability,
     router::Router,
     socket::{FrameGuard, refusal},
 };
 use crate::{clock::Clock, domain::ids::RiderId, domain::ids::SessionId, metrics::Metrics, store::Db};
+use admission::Admission;
 use codec::Encoding;
 use session::RiderSession;
 use tracks::Tracks;
@@ -42,10 +45,10 @@ pub struct RiderSocketDeps(Arc<Shared>);
 
 struct Shared {
     app: u64,
-    db: Db,
     router: Router,
     clock: Clock,
     log: LocationLogHandle,
+    admission: Admission,
     options: Options,
     figures: Figures,
     tracks: Tracks,
@@ -59,12 +62,13 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 
 impl RiderSocketDeps {
     /// Gathers them. `stopping` turns true (or its sender goes) when the app stops: every session then says
-    /// `bye {going_away}`. `storage` says why an answer takes long.
+    /// `bye {going_away}`. Riders are read on the current runtime. `storage` says why an answer takes long.
     #[must_use]
-    #[expect(clippy::too_many_arguments, reason = "the parts of an app that a session meets; the app alone calls this")]
+    #[expect(clippy::too_many_arguments, reason = "parts of the app, each of its own type, named once")]
     pub fn new(
         db: Db,
         router: Router,
+        engaged: Engaged,
         clock: Clock,
         log: LocationLogHandle,
         metrics: &Metrics,
@@ -74,10 +78,10 @@ impl RiderSocketDeps {
     ) -> Self {
         Self(Arc::new(Shared {
             app: NEXT.fetch_add(1, Ordering::Relaxed),
-            db,
             router,
             clock,
             log,
+            admission: Admission::new(db, engaged, &options, metrics),
             figures: Figures::new(metrics),
             tracks: Tracks::new(options.max_tracks),
             options,

@@ -34,13 +34,21 @@ pub struct Options {
     pub max_ahead_s: u64,
     /// Seconds after which a point is too old to be kept: what a shift without a network may last.
     pub max_age_s: u64,
-    /// Milliseconds (real time) after which a device that is sent away comes back at the earliest; the latest is three
-    /// times that.
+    /// Milliseconds (real time) after which a device that is sent away comes back at the earliest; when few are, the
+    /// latest is three times that.
     pub reconnect_after_ms: u64,
     /// The same for a device whose city is not served here for a while: kept down, or another process holds it.
     pub reconnect_later_ms: u64,
     /// Milliseconds (real time) for which a request waits for a database that does not answer before its device is told.
     pub storage_notice_ms: u64,
+    /// Devices that are wanted back per second (real time) when many are sent away at once: the more, the later.
+    pub reconnects_per_s: u32,
+    /// Milliseconds (real time) after which a device that is sent away comes back at the latest, however many there are.
+    pub reconnect_most_ms: u64,
+    /// Sessions that may be on their way into their cities at once; the others wait.
+    pub joins_at_once: usize,
+    /// Sessions that may wait; one more is told `bye {busy}` and when to come back.
+    pub join_queue: usize,
     /// Milliseconds (real time) for which a lane gathers points.
     pub lane_flush_ms: u64,
     /// Points at which a lane does not wait any longer.
@@ -68,6 +76,10 @@ impl Default for Options {
             reconnect_after_ms: 1_000,
             reconnect_later_ms: 10_000,
             storage_notice_ms: 2_000,
+            reconnects_per_s: 1_000,
+            reconnect_most_ms: 60_000,
+            joins_at_once: 64,
+            join_queue: 10_000,
             lane_flush_ms: 5,
             lane_max: 512,
             max_tracks: 200_000,
@@ -82,10 +94,6 @@ impl Options {
 
     pub(super) const fn ack_every(&self) -> Duration {
         Duration::from_millis(self.ack_every_ms)
-    }
-
-    pub(super) const fn reconnect_after(&self) -> Duration {
-        Duration::from_millis(self.reconnect_after_ms)
     }
 
     pub(super) const fn reconnect_later(&self) -> Duration {

@@ -345,6 +345,12 @@ impl Protocol {
         self.due_farewell()
     }
 
+    /// The app stops. The device is told at once, unless requests wait for their answers: those come first.
+    pub fn app_stops(&mut self) -> Option<Farewell> {
+        self.leave(rider_bye::GOING_AWAY);
+        self.due_farewell()
+    }
+
     fn leave(&mut self, why: &'static str) {
         self.leaving.get_or_insert(Farewell::for_now(why));
     }

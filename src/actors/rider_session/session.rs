@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::{
     RiderSocketDeps,
+    admission::{Admitted, Place},
     codec::{BadFrame, Encoding, Incoming},
     convert::{self, Request},
     lane::Lane,
@@ -36,7 +37,6 @@ use crate::{
         command::{Command, Fix, Outcome},
         effect::Notice,
     },
-    store::{self, StoreError},
     wire::{
         codes::{frame, rider_bye},
         rider::{Down, Hello},
@@ -47,6 +47,12 @@ type Context = WebsocketContext<RiderSession>;
 
 /// How long a client may take to answer our close frame.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+
+/// A city that takes longer to answer a join keeps its own riders waiting, and nobody else's.
+const PLACE_HELD: Duration = Duration::from_secs(1);
+
+/// How long the goodbye of an app that stops waits for the answers to a session's requests.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
 /// One socket of one device.
 pub struct RiderSession {
@@ -65,6 +71,8 @@ pub struct RiderSession {
     cut_off: Arc<AtomicBool>,
     silence: Silence,
     ack_armed: bool,
+    /// Held on the way into the city.
+    place: Option<Place>,
 }
 
 impl RiderSession {
@@ -83,6 +91,7 @@ impl RiderSession {
             cut_off: Arc::default(),
             silence: Silence::new(Duration::from_secs(options.ping_every_s)),
             ack_armed: false,
+            place: None,
             deps,
         }
     }
@@ -113,9 +122,12 @@ impl RiderSession {
         if farewell.why == rider_bye::TAKEN_OVER {
             self.deps.0.figures.takeovers.inc();
         }
-        let options = &self.deps.0.options;
-        let after = if farewell.later { options.reconnect_later() } else { options.reconnect_after() };
-        let reconnect_after_ms = farewell.again.then(|| jittered_ms(after));
+        let admission = &self.deps.0.admission;
+        let reconnect_after_ms = farewell.again.then(|| {
+            let after = admission.back_after_ms(farewell.why == rider_bye::BUSY);
+            let later = farewell.later.then(|| jittered_ms(self.deps.0.options.reconnect_later()));
+            after.max(later.unwrap_or(0))
+        });
         self.say(&Down::Bye { why: farewell.why.to_owned(), reconnect_after_ms }, ctx);
         let code = if farewell.again { CloseCode::Away } else { CloseCode::Policy };
         self.close(code, ctx);
@@ -124,6 +136,7 @@ impl RiderSession {
     /// Closes in the orderly way: our close frame, the client's, then the connection.
     fn close(&mut self, code: CloseCode, ctx: &mut Context) {
         self.protocol.end();
+        self.place = None;
         self.leave();
         ctx.close(Some(CloseReason { code, description: None }));
         ctx.run_later(CLOSE_WITHIN, |_, ctx| ctx.stop());
@@ -149,23 +162,26 @@ impl RiderSession {
     }
 
     fn find(&mut self, hello: Hello, ctx: &mut Context) {
-        let (db, rider) = (self.deps.0.db.clone(), self.rider);
-        let found = async move { store::riders::profile(&db, rider).await };
-        ctx.spawn(found.into_actor(self).map(move |found, session, ctx| session.found(found, &hello, ctx)));
+        let device = convert::push_device(self.rider, &hello, self.deps.0.clock.now());
+        let admitted = self.deps.0.admission.enter(self.rider, device);
+        ctx.spawn(admitted.into_actor(self).map(move |admitted, session, ctx| {
+            // The door never drops a ticket while the program runs.
+            session.admitted(admitted.unwrap_or(Admitted::StoreUnavailable), &hello, ctx);
+        }));
     }
 
-    fn found<D>(&mut self, found: Result<Option<(RiderProfile, D)>, StoreError>, hello: &Hello, ctx: &mut Context) {
+    fn admitted(&mut self, admitted: Admitted, hello: &Hello, ctx: &mut Context) {
         if self.protocol.is_ended() {
             return;
         }
-        let profile = match found {
-            Ok(Some((profile, _))) => profile,
-            Ok(None) => return self.farewell(Farewell::for_good(rider_bye::UNKNOWN_RIDER), ctx),
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, rider = %self.rider, "no rider profile");
-                return self.farewell(Farewell::for_now(rider_bye::STORE_UNAVAILABLE), ctx);
-            }
+        let (profile, place) = match admitted {
+            Admitted::In(profile, place) => (*profile, place),
+            Admitted::UnknownRider => return self.farewell(Farewell::for_good(rider_bye::UNKNOWN_RIDER), ctx),
+            Admitted::StoreUnavailable => return self.farewell(Farewell::for_now(rider_bye::STORE_UNAVAILABLE), ctx),
+            Admitted::Busy => return self.farewell(Farewell::for_now(rider_bye::BUSY), ctx),
         };
+        self.place = Some(place);
+        ctx.run_later(PLACE_HELD, |session, _| session.place = None);
         match self.deps.0.router.city(&profile.city) {
             Ok(city) => self.join(city, profile, hello, ctx),
             Err(_) if self.deps.0.router.is_away(&profile.city) => {
@@ -193,6 +209,7 @@ impl RiderSession {
     }
 
     fn joined(&mut self, joined: Result<Outcome, CityCallError>, boot: BootId, device: &str, ctx: &mut Context) {
+        self.place = None;
         if self.protocol.is_ended() {
             return;
         }
@@ -210,7 +227,12 @@ impl RiderSession {
             self.deps.0.figures.reconnects.inc();
         }
         let clock = &self.deps.0.clock;
-        let welcome = self.protocol.joined(clock.now(), clock.speed(), &city, &sync, track);
+        let sessions = usize::try_from(self.deps.0.figures.sessions.get()).unwrap_or(0);
+        let within = self.deps.0.admission.back_within_ms(sessions);
+        let mut welcome = self.protocol.joined(clock.now(), clock.speed(), &city, &sync, track);
+        if let Down::Welcome(welcome) = &mut welcome {
+            welcome.reconnect_within_ms = within;
+        }
         self.say(&welcome, ctx);
         for deliver in std::mem::take(&mut self.early) {
             self.deliver(deliver, ctx);
@@ -370,7 +392,13 @@ impl Actor for RiderSession {
         // A sender that is gone means the same.
         let stopped = async move { drop(stopping.wait_for(|stopping| *stopping).await) };
         ctx.spawn(stopped.into_actor(self).map(|(), session, ctx| {
-            session.farewell(Farewell::for_now(rider_bye::GOING_AWAY), ctx);
+            // Requests under way have their answers before the goodbye, or else hear of their fate after the reconnect.
+            if let Some(farewell) = session.protocol.app_stops() {
+                return session.farewell(farewell, ctx);
+            }
+            ctx.run_later(LAST_ANSWERS, |session, ctx| {
+                session.farewell(Farewell::for_now(rider_bye::GOING_AWAY), ctx);
+            });
         }));
     }
 

@@ -195,8 +195,8 @@ impl World {
                     Alert::OrderExpired(_) => "order_expired",
                     Alert::WriteRejected { .. } => "write_rejected",
                 }),
-                // What is measured here is read off the outcomes.
-                Effect::Measure(_) => {}
+                // What is measured here is read off the outcomes; sockets of this world are never silent for want of a push.
+                Effect::Measure(_) | Effect::Wake(_) => {}
             }
         }
     }

@@ -331,7 +331,7 @@ impl World {
                 self.send_down(rider, session, Down::Notice(notice));
             }
             Effect::Alert(Alert::SilentCarrier { .. }) => self.count("silent carrier"),
-            Effect::Alert(_) | Effect::Measure(_) => {}
+            Effect::Alert(_) | Effect::Measure(_) | Effect::Wake(_) => {}
         }
         Ok(())
     }
