@@ -365,6 +365,9 @@ pub enum Refusal {
     /// The store refused the write itself.
     #[error("the store refused the change")]
     Invalid(String),
+    /// The offer is closed, because another rider who was asked was faster.
+    #[error("another rider has taken it")]
+    OfferTaken,
 }
 
 impl Refusal {
@@ -376,7 +379,7 @@ impl Refusal {
             Self::NotAllowed => "not_allowed",
             Self::BadDuty => "bad_duty",
             Self::UnknownOffer => "unknown_offer",
-            Self::OfferClosed(_) => "offer_closed",
+            Self::OfferClosed(_) | Self::OfferTaken => "offer_closed",
             Self::UnknownOrder => "unknown_order",
             Self::NotYourOrder => "not_your_order",
             Self::IllegalStep(_) => "illegal_step",

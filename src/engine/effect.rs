@@ -16,6 +16,7 @@ use crate::domain::{
 use super::{
     command::{Outcome, PlacementExtras, Refusal},
     view::{JobView, OfferView},
+    wake::Wake,
 };
 
 /// One thing to do.
@@ -43,6 +44,8 @@ pub enum Effect {
     Alert(Alert),
     /// A figure for the metrics.
     Measure(Measure),
+    /// Wake a device by push.
+    Wake(Wake),
 }
 
 /// What a device is told.
@@ -100,6 +103,8 @@ pub enum Alert {
         /// Its reason.
         reason: String,
     },
+    /// No rider was found for an order: it waits for an operator.
+    NeedsOperator(OrderId),
 }
 
 /// A figure that only the engine knows.
@@ -234,6 +239,11 @@ pub struct OrderState {
     pub offers_tried: u32,
     /// When it last changed.
     pub updated_at: Timestamp,
+    /// What the rider who has it in hand, or had it at its end, is paid, minor units: what the accepted offer promised.
+    /// `None` while it has no rider, and when no offer was accepted for it: then the order's own payout holds.
+    pub payout_minor: Option<i64>,
+    /// It found no rider and waits for an operator; only while `queued`.
+    pub parked: bool,
 }
 
 /// One line of an order's history.
@@ -288,6 +298,8 @@ pub struct OfferRecord {
     pub hard_cap_at: Timestamp,
     /// When it ended.
     pub closed_at: Option<Timestamp>,
+    /// The version of the pay policy behind `payout_minor`.
+    pub pay_policy_version: u32,
 }
 
 impl OfferRecord {

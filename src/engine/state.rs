@@ -48,6 +48,10 @@ pub(super) struct LiveRider {
     pub look_at: Option<Timestamp>,
     /// What the tally has of this rider.
     pub counted: RiderShare,
+    /// Offers that were seen and let pass, one after another. A restart forgets them.
+    pub ignored: u32,
+    /// The device was woken because its silence lasts.
+    pub warned: bool,
 }
 
 impl LiveRider {
@@ -68,6 +72,8 @@ impl LiveRider {
             silence_told: false,
             look_at: None,
             counted: RiderShare::NOTHING,
+            ignored: 0,
+            warned: false,
         }
     }
 }
@@ -107,9 +113,19 @@ pub(super) struct LiveOrder {
     pub slack_ms: i64,
     /// What the tally has of this order.
     pub counted: OrderShare,
+    /// What those of `refusals` declined who said no, minor units: for more they may be asked again.
+    pub declined: BTreeMap<RiderId, i64>,
+    /// When somebody was last asked.
+    pub asked_at: Option<Timestamp>,
 }
 
 impl LiveOrder {
+    /// Everybody may be asked again.
+    pub fn forget_refusals(&mut self) {
+        self.refusals.clear();
+        self.declined.clear();
+    }
+
     /// The id of its job: a job of one order carries the order's id, so it is the same after a restart.
     pub const fn job(&self) -> JobId {
         JobId(self.spec.id.0)
@@ -151,8 +167,8 @@ pub(super) enum Then {
     Offered { offers: Vec<OfferId> },
     /// The rider has the order; whoever else was asked hears that it is taken.
     Accepted { offer: OfferId, others: Vec<OfferRecord>, session: SessionId, reply: ReplyTo },
-    /// The offer is over.
-    OfferOver { record: Box<OfferRecord>, why: &'static str, reply: Option<ReplyTo> },
+    /// Offers of one order are over.
+    OffersOver { records: Vec<OfferRecord>, why: &'static str, reply: Option<ReplyTo> },
     /// A step was taken.
     Progressed { rider: RiderId, step: Step, reply: ReplyTo },
     /// The order is called off, or on its way back.
@@ -167,6 +183,10 @@ pub(super) enum Then {
     Duty { rider: RiderId, number: u32, duty: Duty, reason: DutyReason, asked: Vec<(SessionId, ReplyTo)> },
     /// Nothing follows.
     Noted,
+    /// The order waits for an operator.
+    Parked,
+    /// The search begins anew.
+    SearchResumed,
 }
 
 /// What is remembered of an order for a while after its end, so that a repeated report gets its answer.

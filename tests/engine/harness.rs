@@ -144,7 +144,7 @@ impl Town {
                     assert!(self.replies.insert(to.0, result).is_none(), "answered twice");
                 }
                 Effect::Notify { rider, notice, .. } => self.notices.push((rider, notice)),
-                Effect::Alert(_) | Effect::Measure(_) => {}
+                Effect::Alert(_) | Effect::Measure(_) | Effect::Wake(_) => {}
             }
             self.effects.push(effect);
         }

@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 mod harness;
+mod offers;
 mod restarts;
 mod riders;
 mod scenarios;
+mod search_end;
 mod simulation;
 mod sweeps;
+mod waking;

@@ -118,6 +118,8 @@ fn first_state(spec: &OrderSpec) -> OrderState {
         round: 0,
         offers_tried: 0,
         updated_at: NOW,
+        payout_minor: None,
+        parked: false,
     }
 }
 
@@ -186,6 +188,7 @@ fn offer(rider: RiderId, order: OrderId, state: OfferState) -> OfferRecord {
         seen_at: None,
         hard_cap_at: NOW + Duration::from_secs(60),
         closed_at: None,
+        pay_policy_version: 3,
     }
 }
 

@@ -28,6 +28,7 @@ use crate::{
         command::{Command, Outcome, Refusal, RejectReason},
         effect::{Effect, Notice},
         view::{CitySnapshot, Counts},
+        wake::Wake,
     },
 };
 
@@ -216,6 +217,9 @@ impl CityActor {
                     self.watchers.alert(&alert);
                 }
                 Effect::Measure(measure) => self.deps.figures.measure(&self.code, measure),
+                Effect::Wake(Wake { rider, why, offer, .. }) => {
+                    tracing::debug!(city = %self.code, %rider, ?why, ?offer, "a device should be woken");
+                }
             }
         }
         if writes.is_empty() {

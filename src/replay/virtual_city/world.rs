@@ -194,9 +194,11 @@ impl World {
                     Alert::SilentCarrier { .. } => "silent_carrier",
                     Alert::OrderExpired(_) => "order_expired",
                     Alert::WriteRejected { .. } => "write_rejected",
+                    Alert::NeedsOperator(_) => "needs_operator",
                 }),
                 // What is measured here is read off the outcomes.
-                Effect::Measure(_) => {}
+                // The phones of this city are never asleep.
+                Effect::Measure(_) | Effect::Wake(_) => {}
             }
         }
     }

@@ -22,6 +22,7 @@ mod faults;
 mod fleet;
 mod journal;
 mod merchants;
+mod policies;
 mod repeats;
 mod store;
 mod world;

@@ -38,6 +38,7 @@ impl Kind {
             Ok(Outcome::Declined) => Self::Declined,
             Ok(Outcome::Stepped { order, version, .. }) => Self::Stepped(*order, *version),
             Err(Refusal::OfferClosed(state)) => Self::Closed(*state),
+            Err(Refusal::OfferTaken) => Self::Closed(OfferState::Withdrawn),
             Err(
                 Refusal::Superseded
                 | Refusal::OrderBusy
