@@ -55,7 +55,9 @@ impl City {
             reason: Some(reason.clone()),
             ..record.clone()
         };
-        let records: Vec<OfferRecord> = offers.iter().filter_map(|offer| self.offers.get(offer)).map(close).collect();
+        // An offer whose alarm went off twice ends once.
+        let ending = live.offers.iter().filter(|open| offers.contains(open));
+        let records: Vec<OfferRecord> = ending.filter_map(|offer| self.offers.get(offer)).map(close).collect();
         if records.is_empty() {
             return;
         }

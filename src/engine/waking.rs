@@ -6,7 +6,7 @@
 //! of life begins the silence anew.
 
 use crate::domain::{
-    ids::{OfferId, RiderId},
+    ids::{OfferId, OrderId, RiderId},
     time::Timestamp,
 };
 
@@ -38,7 +38,12 @@ impl City {
     /// Wakes the devices that have shown their offers to nobody.
     pub(super) fn wake_unseen(&mut self, now: Timestamp) {
         for offer in self.wake_alarms.take_due(now) {
-            if self.offers.get(&offer).is_some_and(|record| record.seen_at.is_none()) {
+            let Some(record) = self.offers.get(&offer).filter(|record| record.seen_at.is_none()) else { continue };
+            let of_order = |order: &OrderId| self.orders.get(order).is_some_and(|live| live.pending);
+            if record.orders.iter().any(of_order) {
+                // What the journal is about to store may end the offer.
+                self.wake_alarms.set(now + INSTANT, offer);
+            } else {
                 self.wake_for(offer);
             }
         }

@@ -181,6 +181,20 @@ fn a_batch_that_nobody_answers_ends_in_one_write() {
 }
 
 #[test]
+fn an_offer_whose_time_ended_twice_over_takes_no_other_with_it() {
+    let mut town = under(DispatchPolicy { offer_ttl_s: 60, offer_hold_s: 20, ..batch_of(2) });
+    town.on_duty(1, beside(1));
+    let order = town.place(1);
+    town.wait(secs(1));
+    // Seen at once: it ends by both of its deadlines in the same tick.
+    see(&mut town, 1);
+    town.wait(secs(15));
+    town.on_duty(2, beside(2));
+    town.wait(secs(45));
+    assert_eq!((town.status(order), view(&town, order).asked), (Some(OrderStatus::Offered), vec![rider(2)]));
+}
+
+#[test]
 fn what_an_offer_promised_is_what_is_paid() {
     let mut town = under(DispatchPolicy {
         round_bonus_minor: 700,
