@@ -115,7 +115,7 @@ pub(super) struct LiveOrder {
     pub counted: OrderShare,
     /// What those of `refusals` declined who said no, minor units: for more they may be asked again.
     pub declined: BTreeMap<RiderId, i64>,
-    /// When somebody was last asked.
+    /// When somebody was last asked; a restart knows it of open offers only.
     pub asked_at: Option<Timestamp>,
 }
 

@@ -164,6 +164,58 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(256))]
 
+        /// Orders at one place share their riders out in turns, the most urgent first, and nobody is asked twice.
+        #[test]
+        fn batches_are_filled_in_turns(
+            fleet in prop::collection::vec((-900.0_f64..900.0, -900.0_f64..900.0, 0_usize..4), 0..30),
+            waiting in 1_usize..6,
+            offer_batch in 1_u32..=16,
+        ) {
+            let now = Timestamp::from_millis(1_790_000_000_000);
+            let mut index = RiderIndex::around(7.1, -73.1);
+            let mut riders = Riders(BTreeMap::new());
+            for (n, (north, east, vehicle)) in fleet.iter().enumerate() {
+                let (id, vehicle) = (RiderId(Uuid::from_u128(n as u128 + 1)), Vehicle::ALL[*vehicle]);
+                index.put(id, place(*north, *east), Means { vehicle, free_units: 10 });
+                riders.0.insert(id, RiderFacts { id, vehicle, free_units: 10, heard_at: now });
+            }
+            let policy = DispatchPolicy { offer_batch, candidates: 64, ..DispatchPolicy::default() };
+            let refusals = BTreeMap::new();
+            let order = |n: usize| OrderFacts {
+                id: OrderId(Uuid::from_u128(n as u128)),
+                pickup: place(0.0, 0.0),
+                ready_at: now,
+                due_at: None,
+                size_units: 1,
+                vehicle_need: None,
+                refusals: &refusals,
+                holder: None,
+                asked: 0,
+            };
+            let view = View {
+                now,
+                policy: &policy,
+                eta: &StraightLineEta,
+                eligibility: &StandardEligibility,
+                index: &index,
+                riders: &riders,
+                orders: (0..waiting).map(order).collect(),
+            };
+            let decisions = Greedy.decide(&view);
+            let asked: Vec<Vec<RiderId>> = decisions
+                .iter()
+                .map(|decision| match decision {
+                    Decision::Propose { riders, .. } => riders.iter().map(|candidate| candidate.rider).collect(),
+                    Decision::Wait { .. } => vec![],
+                })
+                .collect();
+            let all: BTreeSet<RiderId> = asked.iter().flatten().copied().collect();
+            let sizes: Vec<usize> = asked.iter().map(Vec::len).collect();
+            prop_assert_eq!(all.len(), sizes.iter().sum::<usize>());
+            prop_assert_eq!(all.len(), fleet.len().min(waiting * offer_batch as usize));
+            prop_assert!(sizes.is_sorted_by(|a, b| a >= b) && sizes[0] - sizes[waiting - 1] <= 1, "{sizes:?}");
+        }
+
         /// A search that stops early finds who a look at all candidates finds, whatever they drive.
         #[test]
         fn stopping_early_changes_nothing(

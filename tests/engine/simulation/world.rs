@@ -354,7 +354,8 @@ impl World {
         result: &Result<dispatch_engine::engine::command::Outcome, dispatch_engine::engine::command::Refusal>,
     ) -> Checked {
         let mut repeats = std::mem::take(&mut self.auditor.repeats);
-        let verdict = repeats.judge(self.now, (rider, intent), result, |order| self.auditor.version_known(order));
+        let verdict =
+            repeats.judge(self.now, (rider, intent), result, &self.store, |order| self.auditor.version_known(order));
         self.auditor.repeats = repeats;
         if verdict? {
             self.count("request repeated");
