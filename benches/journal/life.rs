@@ -64,6 +64,8 @@ impl Life {
             round: 0,
             offers_tried: 0,
             updated_at: now,
+            payout_minor: None,
+            parked: false,
         };
         let write = PlaceWrite {
             transition: TransitionId(clock.new_id()),
@@ -136,6 +138,7 @@ impl Life {
             seen_at: None,
             hard_cap_at: now + Duration::from_secs(60),
             closed_at,
+            pay_policy_version: 1,
         }
     }
 }

@@ -29,5 +29,7 @@ named_enum! {
         Breakdown = "breakdown",
         /// The rider may no longer work (status or documents changed).
         NotAllowed = "not_allowed",
+        /// The rider saw offer after offer and answered none.
+        IgnoredOffers = "ignored_offers",
     }
 }

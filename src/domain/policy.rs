@@ -4,7 +4,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::rider::Vehicle;
+use super::{rider::Vehicle, text::named_enum};
+
+named_enum! {
+    /// What becomes of an order that found no rider, in `when_exhausted`.
+    pub enum WhenExhausted as "end of a search" {
+        /// It expires, and the merchant is told so.
+        Expire = "expire",
+        /// It is parked: it waits for an operator, and nobody is asked meanwhile.
+        Operator = "operator",
+    }
+}
 
 /// Ground speeds in metres per second of straight-line distance already stretched by `detour_factor`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,6 +93,26 @@ pub struct DispatchPolicy {
     pub max_waiting_orders: u32,
     /// Riders that may be live at once; beyond it going on duty is refused with `city_full`.
     pub max_live_riders: u32,
+    /// Riders asked at once for one order, 1 to 16; the first to accept has it. One asks one rider after another.
+    pub offer_batch: u32,
+    /// Seconds between two askings of one order, from the time of the first, so that a rider who declines is not replaced
+    /// at once.
+    pub offer_hold_s: u32,
+    /// Rounds of asking before the search ends; 0 is without a bound.
+    pub max_rounds: u32,
+    /// What becomes of an order after `max_rounds`, or `expire_after_s`, without a rider.
+    pub when_exhausted: WhenExhausted,
+    /// Offers that a rider has to see and let pass, one after another, to be taken off duty; 0 is never.
+    pub auto_off_after_ignored: u32,
+    /// Minor units of the city's currency that an offer pays more in each further round.
+    pub round_bonus_minor: u32,
+    /// Minor units that this bonus is at most.
+    pub max_bonus_minor: u32,
+    /// Seconds after which an offer that was sent and not seen wakes the device by push.
+    pub wake_after_s: u32,
+    /// Seconds before a silent rider is taken off duty at which the device is woken once, at most half of
+    /// `auto_off_after_s`; 0 is never.
+    pub auto_off_warning_s: u32,
 }
 
 impl Default for DispatchPolicy {
@@ -108,6 +138,15 @@ impl Default for DispatchPolicy {
             speeds: Speeds::default(),
             max_waiting_orders: 20_000,
             max_live_riders: 200_000,
+            offer_batch: 1,
+            offer_hold_s: 0,
+            max_rounds: 0,
+            when_exhausted: WhenExhausted::Expire,
+            auto_off_after_ignored: 3,
+            round_bonus_minor: 0,
+            max_bonus_minor: 0,
+            wake_after_s: 5,
+            auto_off_warning_s: 120,
         }
     }
 }
@@ -164,6 +203,18 @@ impl DispatchPolicy {
         if speeds.iter().any(|v| !(0.1..=60.0).contains(v)) {
             return bad("speeds", "must lie in 0.1..=60 metres per second");
         }
+        if !(1..=16).contains(&self.offer_batch) {
+            return bad("offer_batch", "must lie in 1..=16");
+        }
+        if self.offer_hold_s > 3_600 {
+            return bad("offer_hold_s", "must not exceed 3,600");
+        }
+        if self.round_bonus_minor > 0 && self.max_bonus_minor < self.round_bonus_minor {
+            return bad("max_bonus_minor", "must not be below round_bonus_minor");
+        }
+        if self.wake_after_s == 0 {
+            return bad("wake_after_s", "must be at least 1");
+        }
         Ok(())
     }
 
@@ -183,6 +234,38 @@ impl DispatchPolicy {
     #[must_use]
     pub const fn fix_freshness(&self) -> Duration {
         Duration::from_secs(self.fix_freshness_s as u64)
+    }
+
+    /// The shortest time between two askings of one order.
+    #[must_use]
+    pub const fn offer_hold(&self) -> Duration {
+        Duration::from_secs(self.offer_hold_s as u64)
+    }
+
+    /// Whether no round follows this one; rounds count from 0.
+    #[must_use]
+    pub const fn is_last_round(&self, round: u32) -> bool {
+        self.max_rounds > 0 && round.saturating_add(1) >= self.max_rounds
+    }
+
+    /// What an offer of a round pays beyond the order's own payout, minor units.
+    #[must_use]
+    pub fn bonus_minor(&self, round: u32) -> i64 {
+        i64::from(self.round_bonus_minor.saturating_mul(round).min(self.max_bonus_minor))
+    }
+
+    /// How long a device may show no offer before it is woken.
+    #[must_use]
+    pub const fn wake_after(&self) -> Duration {
+        Duration::from_secs(self.wake_after_s as u64)
+    }
+
+    /// The silence after which an idle rider's device is woken, because the rider is about to be taken off duty.
+    #[must_use]
+    pub fn silence_before_warning(&self) -> Option<Duration> {
+        let limit = Duration::from_secs(self.auto_off_after_s.into());
+        let before = Duration::from_secs(self.auto_off_warning_s.into()).min(limit / 2);
+        (!before.is_zero()).then(|| limit - before)
     }
 
     /// The search radius after an order has been due for `waited`.
@@ -206,6 +289,43 @@ mod tests {
         let json = serde_json::to_string(&policy).unwrap();
         assert_eq!(serde_json::from_str::<DispatchPolicy>(&json).unwrap(), policy);
         assert_eq!(serde_json::from_str::<DispatchPolicy>("{}").unwrap(), policy);
+    }
+
+    #[test]
+    fn a_policy_from_before_batches_asks_one_rider_after_another() {
+        let old: DispatchPolicy = serde_json::from_str(r#"{"offer_ttl_s": 20, "auto_off_after_s": 60}"#).unwrap();
+        assert_eq!(old.validate(), Ok(()));
+        assert_eq!((old.offer_batch, old.max_rounds, old.bonus_minor(9)), (1, 0, 0));
+        assert!(!old.is_last_round(u32::MAX));
+        assert_eq!(
+            old.silence_before_warning(),
+            Some(Duration::from_secs(30)),
+            "no warning before half of the silence"
+        );
+    }
+
+    #[test]
+    fn the_bonus_grows_with_the_rounds_to_its_limit() {
+        let policy = DispatchPolicy { round_bonus_minor: 300, max_bonus_minor: 1_000, ..DispatchPolicy::default() };
+        assert_eq!(policy.validate(), Ok(()));
+        let paid: Vec<i64> = [0, 1, 3, 4, u32::MAX].map(|round| policy.bonus_minor(round)).into();
+        assert_eq!(paid, [0, 300, 900, 1_000, 1_000]);
+        let policy = DispatchPolicy { max_rounds: 2, ..policy };
+        assert!(!policy.is_last_round(0) && policy.is_last_round(1) && policy.is_last_round(2));
+    }
+
+    #[test]
+    fn numbers_out_of_bounds_are_named() {
+        let policy = DispatchPolicy::default;
+        for (policy, field) in [
+            (DispatchPolicy { offer_batch: 0, ..policy() }, "offer_batch"),
+            (DispatchPolicy { offer_batch: 17, ..policy() }, "offer_batch"),
+            (DispatchPolicy { offer_hold_s: 3_601, ..policy() }, "offer_hold_s"),
+            (DispatchPolicy { round_bonus_minor: 2, max_bonus_minor: 1, ..policy() }, "max_bonus_minor"),
+            (DispatchPolicy { wake_after_s: 0, ..policy() }, "wake_after_s"),
+        ] {
+            assert_eq!(policy.validate().map_err(|bad| bad.field), Err(field));
+        }
     }
 
     #[test]

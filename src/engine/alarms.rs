@@ -73,13 +73,17 @@ impl<K: Copy + Ord> Alarms<K> {
 
 impl City {
     /// When a rider must be looked at: when the fix goes stale of one in the index, when one who wants work has been
-    /// silent for too long.
+    /// silent for long, and for too long.
     pub(super) fn rider_due(&self, live: &LiveRider, in_index: bool) -> Option<Timestamp> {
         let policy = &self.settings.policy;
         let stale = live.fix.filter(|_| in_index).map(|fix| fix.received_at + policy.fix_freshness() + INSTANT);
-        let limit = Duration::from_secs(policy.auto_off_after_s.into());
-        let silent = live.may_fall_silent().then(|| (live.heard_at + limit + INSTANT).max(self.grace_until));
-        [stale, silent].into_iter().flatten().min()
+        [stale, self.silent_at(live), self.warning_due(live)].into_iter().flatten().min()
+    }
+
+    /// When a rider has been silent for longer than the policy allows.
+    pub(super) fn silent_at(&self, live: &LiveRider) -> Option<Timestamp> {
+        let limit = Duration::from_secs(self.settings.policy.auto_off_after_s.into());
+        live.may_fall_silent().then(|| (live.heard_at + limit + INSTANT).max(self.grace_until))
     }
 
     /// Sets a rider's alarm, unless it goes off early enough.
@@ -108,8 +112,12 @@ impl City {
         }
     }
 
-    /// Sets the alarm of an order that everybody in reach has refused, for when its next round begins.
+    /// Sets the alarm of an order that everybody in reach has refused, for when its next round begins; and of one that is
+    /// parked in vain, for the next tick.
     pub(super) fn watch_round(&mut self, now: Timestamp, order: OrderId) {
+        if self.is_parked_in_vain(order) {
+            return self.round_alarms.set(now + INSTANT, order);
+        }
         let every = Duration::from_secs(self.settings.policy.round_every_s.into());
         if let Some(since) = self.orders.get(&order).and_then(|live| live.exhausted_since) {
             self.round_alarms.set((since + every).max(now + INSTANT), order);

@@ -49,6 +49,7 @@ pub struct City {
     pub(super) rider_alarms: Alarms<RiderId>,
     pub(super) offer_alarms: Alarms<OfferId>,
     pub(super) round_alarms: Alarms<OrderId>,
+    pub(super) wake_alarms: Alarms<OfferId>,
     pub(super) pending: BTreeMap<TransitionId, Pending>,
     /// Placements among the pending writes.
     pub(super) placing: usize,
@@ -110,6 +111,7 @@ impl City {
             rider_alarms: Alarms::default(),
             offer_alarms: Alarms::default(),
             round_alarms: Alarms::default(),
+            wake_alarms: Alarms::default(),
             pending: BTreeMap::new(),
             placing: 0,
             deferred: BTreeMap::new(),
@@ -159,6 +161,7 @@ impl City {
             Command::SetCity(settings) => {
                 self.settings = *settings;
                 self.watch_everything(now);
+                self.forgive_for_higher_payouts();
             }
         }
     }

@@ -378,6 +378,9 @@ pub enum Refusal {
     /// The journal takes no more while the database does not answer.
     #[error("the database does not answer; try again")]
     StorageUnavailable,
+    /// The offer is closed, because another rider who was asked was faster.
+    #[error("another rider has taken it")]
+    OfferTaken,
 }
 
 impl Refusal {
@@ -389,7 +392,7 @@ impl Refusal {
             Self::NotAllowed => "not_allowed",
             Self::BadDuty => "bad_duty",
             Self::UnknownOffer => "unknown_offer",
-            Self::OfferClosed(_) => "offer_closed",
+            Self::OfferClosed(_) | Self::OfferTaken => "offer_closed",
             Self::UnknownOrder => "unknown_order",
             Self::NotYourOrder => "not_your_order",
             Self::IllegalStep(_) => "illegal_step",

@@ -10,6 +10,7 @@ use super::{
     command::{Outcome, Refusal, RejectReason},
     defects::Defect,
     effect::Alert,
+    offers::TAKEN,
     state::{Pending, Then},
 };
 
@@ -28,12 +29,12 @@ impl City {
         match (pending.then, order) {
             (Then::Placed { order, reply }, _) => self.placement_stored(*order, reply),
             (Then::Queued, Some(order)) => self.schedule_stored(order),
-            (Then::Offered { offers }, _) => offers.into_iter().for_each(|offer| self.offer_stored(now, offer)),
+            (Then::Offered { offers }, _) => self.offers_stored(now, offers),
             (Then::Accepted { offer, others, session, reply }, Some(order)) => {
                 self.accept_stored(now, order, offer, session, reply);
-                self.withdrawals_stored(now, others, "taken");
+                self.withdrawals_stored(now, others, TAKEN);
             }
-            (Then::OfferOver { record, why, reply }, _) => self.offer_over(now, *record, why, reply),
+            (Then::OffersOver { records, why, reply }, order) => self.offers_over(now, order, records, why, reply),
             (Then::Progressed { rider, step, reply }, Some(order)) => self.step_stored(now, order, rider, step, reply),
             (Then::Cancelled { withdrawn, reply }, Some(order)) => self.cancel_stored(now, order, withdrawn, reply),
             (Then::ReadyChanged { reply }, Some(order)) => self.ready_stored(order, reply),
@@ -44,6 +45,8 @@ impl City {
             }
             (Then::Duty { rider, duty, reason, asked, .. }, _) => self.duty_stored(now, rider, duty, reason, asked),
             (Then::OfferNoted { .. }, _) => {}
+            (Then::Parked, Some(order)) => self.parked_stored(order),
+            (Then::SearchResumed, Some(order)) => self.search_resumed(order),
             // Every transition of an order names its order.
             (
                 Then::Queued
@@ -52,7 +55,9 @@ impl City {
                 | Then::Cancelled { .. }
                 | Then::ReadyChanged { .. }
                 | Then::TakenBack { .. }
-                | Then::Expired,
+                | Then::Expired
+                | Then::Parked
+                | Then::SearchResumed,
                 None,
             ) => {}
         }
@@ -85,7 +90,7 @@ impl City {
             | Then::Progressed { reply, .. }
             | Then::Cancelled { reply, .. }
             | Then::ReadyChanged { reply }
-            | Then::OfferOver { reply: Some(reply), .. } => self.refuse(reply, refusal(why)),
+            | Then::OffersOver { reply: Some(reply), .. } => self.refuse(reply, refusal(why)),
             Then::Duty { rider, number, reason, asked, .. } => {
                 for (_, reply) in &asked {
                     self.refuse(*reply, refusal(why));
@@ -93,7 +98,12 @@ impl City {
                 self.duty_refused(now, rider, number, reason);
             }
             // The next tick tries again.
-            Then::Queued | Then::Expired | Then::TakenBack { .. } | Then::OfferOver { reply: None, .. } => {}
+            Then::Queued
+            | Then::Expired
+            | Then::TakenBack { .. }
+            | Then::OffersOver { reply: None, .. }
+            | Then::Parked
+            | Then::SearchResumed => {}
             Then::OfferNoted { record } => self.offer_not_noted(*record, why),
         }
         if let Some(order) = order {

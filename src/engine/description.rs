@@ -27,6 +27,7 @@ impl City {
             rider_alarms,
             offer_alarms,
             round_alarms,
+            wake_alarms,
             pending,
             // The pending duties, found by their riders.
             duty_writes: _,
@@ -49,7 +50,10 @@ impl City {
             // A rider stands in the index where the last fix was.
             write!(out, "{id} indexed {} {live:?}", index.contains(*id))?;
         }
-        write!(out, "{orders:?}{offers:?}{scheduled:?}{queue:?}{rider_alarms:?}{offer_alarms:?}{round_alarms:?}")?;
+        write!(
+            out,
+            "{orders:?}{offers:?}{scheduled:?}{queue:?}{rider_alarms:?}{offer_alarms:?}{round_alarms:?}{wake_alarms:?}"
+        )?;
         write!(
             out,
             "{pending:?}{placing}{deferred:?}{closed_offers:?}{ended_orders:?}{memory:?}{duty_unsaved:?}{unsaved:?}"

@@ -103,6 +103,8 @@ pub enum Alert {
         /// Its reason.
         reason: String,
     },
+    /// No rider was found for an order: it waits for an operator.
+    NeedsOperator(OrderId),
 }
 
 /// A figure that only the engine knows.
@@ -122,6 +124,7 @@ pub enum Measure {
 
 /// One unit of the journal: stored whole or not at all, exactly once under its transition id.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a write travels in a box, and few of many are placements")]
 pub enum Write {
     /// A new order.
     Place(PlaceWrite),
@@ -237,6 +240,11 @@ pub struct OrderState {
     pub offers_tried: u32,
     /// When it last changed.
     pub updated_at: Timestamp,
+    /// What the rider who has it in hand, or had it at its end, is paid, minor units: what the accepted offer promised.
+    /// `None` while it has no rider, and when no offer was accepted for it: then the order's own payout holds.
+    pub payout_minor: Option<i64>,
+    /// It found no rider and waits for an operator; only while `queued`.
+    pub parked: bool,
 }
 
 /// One line of an order's history.
@@ -291,6 +299,8 @@ pub struct OfferRecord {
     pub hard_cap_at: Timestamp,
     /// When it ended.
     pub closed_at: Option<Timestamp>,
+    /// The version of the pay policy behind `payout_minor`.
+    pub pay_policy_version: u32,
 }
 
 impl OfferRecord {

@@ -17,6 +17,9 @@ use super::{
     state::{LiveOrder, Then},
 };
 
+/// The largest `offer_batch` of a policy.
+const LARGEST_BATCH: usize = 16;
+
 /// A broken invariant, in words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -119,6 +122,21 @@ fn offers_agree(city: &City) -> Result<(), Broken> {
         ensure(live.state.status != OrderStatus::Offered || !live.offers.is_empty(), || {
             format!("{id:?} is offered to nobody")
         })?;
+        let asked: BTreeSet<_> =
+            live.offers.iter().filter_map(|offer| city.offers.get(offer)).map(|record| record.rider).collect();
+        ensure(asked.len() == live.offers.len(), || format!("{id:?} is offered to somebody twice"))?;
+        // A policy with a smaller batch leaves the open offers as they are.
+        ensure(live.offers.len() <= LARGEST_BATCH, || format!("{id:?} is offered to {} riders", live.offers.len()))?;
+        let parked = live.state.parked;
+        ensure(!parked || (live.state.status == OrderStatus::Queued && live.offers.is_empty()), || {
+            format!("{id:?} is parked and {}, with {:?}", live.state.status, live.offers)
+        })?;
+        ensure(live.declined.keys().all(|rider| live.refusals.contains_key(rider)), || {
+            format!("{id:?} remembers what somebody declined who did not refuse")
+        })?;
+        ensure(live.state.payout_minor.is_none() || live.state.rider.is_some(), || {
+            format!("{id:?} pays {:?} to nobody", live.state.payout_minor)
+        })?;
     }
     Ok(())
 }
@@ -185,6 +203,9 @@ fn alarms_agree(city: &City, now: Timestamp) -> Result<(), Broken> {
     }
     let every = Duration::from_secs(city.settings.policy.round_every_s.into());
     for (id, _) in city.queue.iter() {
+        ensure(!city.is_parked_in_vain(id) || city.round_alarms.is_set_by(by(now), id), || {
+            format!("nobody lets the search for {id:?} go on")
+        })?;
         let Some(since) = city.orders.get(&id).and_then(|live| live.exhausted_since) else { continue };
         ensure(city.round_alarms.is_set_by(by(since + every), id), || {
             format!("nobody begins the next round of {id:?}")

@@ -13,19 +13,23 @@ pub mod effect;
 mod id_source;
 pub mod invariants;
 pub mod matching;
+mod offer_end;
 mod offers;
 mod order_queue;
 mod orders;
+mod payout;
 mod progress;
 mod restore;
 pub mod rider_index;
 mod riders;
+mod search_end;
 mod snapshot;
 mod state;
 mod tick;
 mod unsaved;
 pub mod view;
 pub mod wake;
+mod waking;
 
 pub use city::{City, CityImage, MEMORY, StoredEnd, StoredRider};
 #[cfg(feature = "fault-injection")]

@@ -1,4 +1,4 @@
-//! Offers: one open offer per rider and per order; the row is stored before the device sees it.
+//! Offers: one open offer per rider, up to the policy's batch per order; the row is stored before the device sees it.
 
 use crate::domain::{
     duty::Duty,
@@ -12,76 +12,103 @@ use super::{
     command::{Answer, Command, Outcome, Refusal},
     defects::Defect,
     effect::{Effect, Measure, Notice, OfferRecord},
-    matching::Decision,
+    matching::{Candidate, Decision},
     orders::{EventDraft, data},
     state::{ClosedOffer, PlanStop, Then},
     view::StopKind,
 };
 
+/// Why offers are closed when another rider was faster.
+pub(super) const TAKEN: &str = "taken";
+
 impl City {
-    /// Asks a rider: reserves both sides and stores the offer; the device hears of it after the commit.
-    pub(super) fn open_offer(&mut self, now: Timestamp, decision: Decision) {
-        let Decision::Propose { order, rider, distance_m, eta, .. } = decision else { return };
-        let offer = OfferId(self.ids.next(now));
-        let hard_cap_at = now + self.settings.policy.offer_hard_cap();
-        let Some(live) = self.orders.get_mut(&order) else { return };
-        let record = OfferRecord {
-            id: offer,
-            job: live.job(),
-            rider,
-            orders: vec![order],
-            state: OfferState::Sent,
-            round: live.state.round,
-            reason: None,
-            payout_minor: live.spec.payout_minor,
-            currency: live.spec.currency,
-            pickup_eta: eta,
-            pickup_distance_m: distance_m,
-            sent_at: now,
-            seen_at: None,
-            hard_cap_at,
-            closed_at: None,
-        };
-        live.offers.push(offer);
-        live.exhausted_since = None;
+    /// Asks riders: reserves both sides and stores the offers; the devices hear of them after the commit.
+    pub(super) fn open_offers(&mut self, now: Timestamp, decision: Decision) {
+        let Decision::Propose { order, riders, .. } = decision else { return };
+        let Some(live) = self.orders.get(&order) else { return };
+        let (payout_minor, bonus_minor) = (self.payout_now(live), self.payout_now(live) - live.spec.payout_minor);
         let mut next = live.state.clone();
-        next.status = OrderStatus::Offered;
-        next.offers_tried += 1;
-        let event = EventDraft {
-            data: data([
-                ("offer", offer.to_string().into()),
+        let (mut records, mut events) = (Vec::with_capacity(riders.len()), Vec::with_capacity(riders.len()));
+        for Candidate { rider, distance_m, eta } in riders {
+            let record = OfferRecord {
+                id: OfferId(self.ids.next(now)),
+                job: live.job(),
+                rider,
+                orders: vec![order],
+                state: OfferState::Sent,
+                round: live.state.round,
+                reason: None,
+                payout_minor,
+                currency: live.spec.currency,
+                pickup_eta: eta,
+                pickup_distance_m: distance_m,
+                sent_at: now,
+                seen_at: None,
+                hard_cap_at: now + self.settings.policy.offer_hard_cap(),
+                closed_at: None,
+                pay_policy_version: live.spec.pay_policy_version,
+            };
+            let mut particulars = data([
+                ("offer", record.id.to_string().into()),
                 ("rider", rider.to_string().into()),
                 ("pickup_eta_ms", u64::try_from(eta.as_millis()).unwrap_or(u64::MAX).into()),
                 ("distance_m", distance_m.round().into()),
                 ("round", record.round.into()),
-            ]),
-            ..EventDraft::new("offered", Actor::ENGINE)
-        };
-        if let Some(live) = self.riders.get_mut(&rider) {
-            live.offer = Some(offer);
+            ]);
+            if bonus_minor > 0 {
+                particulars.insert("bonus_minor".to_owned(), bonus_minor.into());
+                particulars.insert("policy_version".to_owned(), self.settings.policy_version.into());
+            }
+            events.push(EventDraft { data: particulars, ..EventDraft::new("offered", Actor::ENGINE) });
+            records.push(record);
         }
-        self.offers.insert(offer, record.clone());
-        self.watch_offer(now, offer);
-        self.reindex(now, rider);
-        self.write_order(now, order, next, vec![event], vec![record], Then::Offered { offers: vec![offer] });
+        next.status = OrderStatus::Offered;
+        next.offers_tried += u32::try_from(records.len()).unwrap_or(u32::MAX);
+        let offers: Vec<OfferId> = records.iter().map(|record| record.id).collect();
+        if let Some(live) = self.orders.get_mut(&order) {
+            live.offers.extend(&offers);
+            live.exhausted_since = None;
+        }
+        for record in &records {
+            if let Some(live) = self.riders.get_mut(&record.rider) {
+                live.offer = Some(record.id);
+            }
+            self.offers.insert(record.id, record.clone());
+            self.watch_offer(now, record.id);
+            self.reindex(now, record.rider);
+        }
+        self.write_order(now, order, next, events, records, Then::Offered { offers });
     }
 
-    /// The offer is stored: the device may see it, if the rider still wants work.
-    pub(super) fn offer_stored(&mut self, now: Timestamp, offer: OfferId) {
-        let Some(rider) = self.offers.get(&offer).map(|record| record.rider) else { return };
-        if !self.is_willing(rider) {
-            // Taken back by `withdraw_if_unwilling`, as soon as this commit is dealt with.
-            return;
+    /// The offers are stored: the devices may see them, of riders who still want work.
+    pub(super) fn offers_stored(&mut self, now: Timestamp, offers: Vec<OfferId>) {
+        let mut stale = Vec::new();
+        let mut order = None;
+        for offer in offers {
+            let Some(record) = self.offers.get(&offer) else { continue };
+            let (rider, sent_at, over) = (record.rider, record.sent_at, record.hard_cap_at <= now);
+            order = record.orders.first().copied();
+            if let Some(live) = order.and_then(|order| self.orders.get_mut(&order)) {
+                live.asked_at = Some(sent_at);
+            }
+            if !self.is_willing(rider) {
+                // Taken back by `withdraw_if_unwilling`, as soon as this commit is dealt with.
+                continue;
+            }
+            if over || self.riders.get(&rider).is_some_and(|live| !self.is_fresh(now, live)) {
+                // The journal took its time: the offer's is over, or the rider fell silent meanwhile.
+                stale.push(offer);
+                continue;
+            }
+            if let Some(view) = self.offer_view(now, offer) {
+                self.notify(rider, Notice::Offer(Box::new(view)));
+            }
+            self.wake_or_watch(now, offer);
+            self.touch_rider(rider);
         }
-        let over = self.offers.get(&offer).is_some_and(|record| record.hard_cap_at <= now);
-        if over || self.riders.get(&rider).is_some_and(|live| !self.is_fresh(now, live)) {
-            // The journal took its time: the offer's is over, or the rider fell silent meanwhile.
-            return self.close_offer(now, offer, OfferState::Withdrawn, None, "stale", None);
+        if let Some(order) = order {
+            self.close_offers(now, order, &stale, OfferState::Withdrawn, None, "stale", None);
         }
-        if let Some(view) = self.offer_view(now, offer) {
-            self.notify(rider, Notice::Offer(Box::new(view)));
-        }
-        self.touch_rider(rider);
     }
 
     /// Whether a rider wants work and may work.
@@ -91,14 +118,12 @@ impl City {
             .is_some_and(|live| live.duty == Duty::On && live.next_duty.is_none() && live.profile.may_work())
     }
 
-    /// Takes an open offer back whose rider went off duty, or was barred, while the journal had a write of its order.
+    /// Takes open offers back whose riders went off duty, or were barred, while the journal had a write of their order.
     pub(super) fn withdraw_if_unwilling(&mut self, now: Timestamp, order: OrderId) {
         let Some(live) = self.orders.get(&order).filter(|live| !live.pending) else { return };
         let unwilling = |offer: &&OfferId| self.offers.get(offer).is_some_and(|record| !self.is_willing(record.rider));
-        // One at a time: the next one follows the commit of the first.
-        if let Some(offer) = live.offers.iter().find(unwilling).copied() {
-            self.close_offer(now, offer, OfferState::Withdrawn, None, "off_duty", None);
-        }
+        let offers: Vec<OfferId> = live.offers.iter().filter(unwilling).copied().collect();
+        self.close_offers(now, order, &offers, OfferState::Withdrawn, None, "off_duty", None);
     }
 
     /// Whether the offer itself is still on its way to the journal.
@@ -193,11 +218,12 @@ impl City {
         next.status = OrderStatus::Assigned;
         next.rider = Some(record.rider);
         next.assigned_at = Some(now);
+        next.payout_minor = Some(record.payout_minor);
         let event = EventDraft {
             data: data([("offer", offer.to_string().into()), ("payout_minor", record.payout_minor.into())]),
             ..EventDraft::new("assigned", Actor::rider(record.rider))
         };
-        let mut others = self.withdrawals(now, order, "taken");
+        let mut others = self.withdrawals(now, order, TAKEN);
         others.retain(|other| other.id != offer);
         let records = std::iter::once(record).chain(others.iter().cloned()).collect();
         self.write_order(now, order, next, vec![event], records, Then::Accepted { offer, others, session, reply });
@@ -218,13 +244,14 @@ impl City {
         self.measure(Measure::OfferClosed(OfferState::Accepted));
         if let Some(live) = self.orders.get_mut(&order) {
             live.offers.retain(|open| *open != offer);
-            live.refusals.clear();
+            live.forget_refusals();
             if let Some(due) = live.state.due_at {
                 self.out.push(Effect::Measure(Measure::DueToAssigned(now.since(due))));
             }
         }
         if let Some(live) = self.riders.get_mut(&rider) {
             live.offer = None;
+            live.ignored = 0;
             live.orders.push(order);
             live.plan.push(PlanStop { kind: StopKind::Pickup, order });
             live.plan.push(PlanStop { kind: StopKind::Drop, order });
@@ -238,79 +265,6 @@ impl City {
             self.notify(rider, Notice::OrderChanged { job, order, status, why: "assigned" });
         }
         self.reply(reply, Ok(Outcome::Accepted(Box::new(job))));
-    }
-
-    /// Ends an open offer otherwise than by acceptance. Does nothing while the journal has a write of its order: what
-    /// ends it then comes again (a tick, a commit).
-    pub(super) fn close_offer(
-        &mut self,
-        now: Timestamp,
-        offer: OfferId,
-        state: OfferState,
-        reason: Option<String>,
-        why: &'static str,
-        reply: Option<ReplyTo>,
-    ) {
-        let Some(record) = self.offers.get(&offer) else { return };
-        let Some(order) = record.orders.first().copied() else { return };
-        let mut record = record.clone();
-        let Some(live) = self.orders.get(&order).filter(|live| !live.pending) else { return };
-        let mut next = live.state.clone();
-        if live.offers.len() <= 1 {
-            next.status = OrderStatus::Queued;
-        }
-        record.state = state;
-        record.closed_at = Some(now);
-        record.reason = Some(reason.unwrap_or_else(|| why.to_owned()));
-        let (kind, actor) = match state {
-            OfferState::Declined => ("offer_declined", Actor::rider(record.rider)),
-            OfferState::Expired => ("offer_expired", Actor::ENGINE),
-            _ => ("offer_withdrawn", Actor::ENGINE),
-        };
-        let event = EventDraft {
-            reason: record.reason.clone(),
-            data: data([
-                ("offer", offer.to_string().into()),
-                ("rider", record.rider.to_string().into()),
-                ("seen", record.seen_at.is_some().into()),
-            ]),
-            ..EventDraft::new(kind, actor)
-        };
-        let then = Then::OfferOver { record: Box::new(record.clone()), why, reply };
-        self.write_order(now, order, next, vec![event], vec![record], then);
-    }
-
-    /// The end of an offer is stored: rider and order are free again, and know of each other's refusal.
-    pub(super) fn offer_over(
-        &mut self,
-        now: Timestamp,
-        record: OfferRecord,
-        why: &'static str,
-        reply: Option<ReplyTo>,
-    ) {
-        let policy = &self.settings.policy;
-        let until = match (record.state, record.seen_at) {
-            // Asked again only in a new round.
-            (OfferState::Declined, _) => Timestamp::FAR_FUTURE,
-            (OfferState::Expired, Some(_)) => now + std::time::Duration::from_secs(policy.ignored_cooldown_s.into()),
-            (OfferState::Expired, None) => now + std::time::Duration::from_secs(policy.unseen_cooldown_s.into()),
-            _ => now,
-        };
-        for order in &record.orders {
-            if let Some(live) = self.orders.get_mut(order) {
-                live.offers.retain(|open| *open != record.id);
-                if until > now {
-                    live.refusals.insert(record.rider, until);
-                }
-            }
-        }
-        self.release_offer(now, record.rider, record.id);
-        match reply {
-            Some(reply) => self.reply(reply, Ok(Outcome::Declined)),
-            None => self.notify(record.rider, Notice::OfferClosed { offer: record.id, state: record.state, why }),
-        }
-        self.measure(Measure::OfferClosed(record.state));
-        self.remember_offer(now, record);
     }
 
     /// Every open offer of an order, taken back: to be stored with whatever ends them.
@@ -378,7 +332,7 @@ impl City {
         let result = match (answer, state, job) {
             (Answer::Accept, OfferState::Accepted, Some(job)) => Ok(Outcome::Accepted(Box::new(job))),
             (Answer::Decline { .. }, OfferState::Declined, _) => Ok(Outcome::Declined),
-            _ => Err(Refusal::OfferClosed(state)),
+            _ => Err(closed_as(record)),
         };
         self.reply(reply, result);
     }
@@ -388,7 +342,13 @@ impl City {
             .closed_offers
             .get(&offer)
             .filter(|closed| closed.record.rider == rider)
-            .map_or(Refusal::UnknownOffer, |closed| Refusal::OfferClosed(closed.record.state));
+            .map_or(Refusal::UnknownOffer, |closed| closed_as(&closed.record));
         self.refuse(reply, refusal);
     }
+}
+
+/// Why an offer that is closed cannot be answered.
+fn closed_as(record: &OfferRecord) -> Refusal {
+    let taken = record.state == OfferState::Withdrawn && record.reason.as_deref() == Some(TAKEN);
+    if taken { Refusal::OfferTaken } else { Refusal::OfferClosed(record.state) }
 }

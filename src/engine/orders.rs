@@ -82,6 +82,8 @@ impl City {
             round: 0,
             offers_tried: 0,
             updated_at: now,
+            payout_minor: None,
+            parked: false,
         };
         let events = number_events(&mut state, now, kinds);
         let transition = TransitionId(self.ids.next(now));
@@ -113,6 +115,8 @@ impl City {
             slack_ms,
             counted: OrderShare::default(),
             write: None,
+            declined: std::collections::BTreeMap::new(),
+            asked_at: None,
         }
     }
 
@@ -178,6 +182,9 @@ impl City {
         let tells_early = self.defects.has(Defect::TellsBeforeCommit) && matches!(then, Then::Accepted { .. });
         next.version = expected_version + 1;
         next.updated_at = now;
+        // Whoever comes next is promised a payout of their own, and whatever happens to a parked order ends its wait.
+        next.payout_minor = next.payout_minor.filter(|_| next.rider.is_some());
+        next.parked &= next.status == OrderStatus::Queued;
         let events = number_events(&mut next, now, events);
         self.pending.insert(transition, Pending { change: Some((order, Box::new(next.clone()))), then });
         let write = OrderWrite { transition, order, expected_version, state: next, events, offers, postings, currency };

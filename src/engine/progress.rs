@@ -79,16 +79,15 @@ impl City {
                 next.ended_at = Some(now);
                 // An earlier failed attempt is in the events; it is not how the order ended.
                 next.end_reason = None;
-                let spec = &live.spec;
-                postings =
-                    wallet::settle_order(order, rider, spec.merchant, spec.payout_minor, spec.cash_to_collect_minor);
+                let cash = live.spec.cash_to_collect_minor;
+                postings = wallet::settle_order(order, rider, live.spec.merchant, live.promised_minor(), cash);
             }
             Step::Returned => {
                 next.custody = Custody::Merchant;
                 next.ended_at = Some(now);
                 next.end_reason = next.end_reason.or(Some("returned".to_owned()));
                 // The way back is paid like the way there; no cash was taken.
-                postings = wallet::settle_order(order, rider, live.spec.merchant, live.spec.payout_minor, 0);
+                postings = wallet::settle_order(order, rider, live.spec.merchant, live.promised_minor(), 0);
             }
             Step::AttemptFailed | Step::Returning => {
                 next.end_reason = report.reason.clone().or(next.end_reason);
@@ -149,7 +148,7 @@ impl City {
             Step::Handover => {
                 // The order waits for another rider at the spot; this one asked to be relieved and is done for now.
                 if let Some(live) = self.orders.get_mut(&order) {
-                    live.refusals.clear();
+                    live.forget_refusals();
                 }
                 self.release_rider(now, rider, order);
                 self.enter_line(order);

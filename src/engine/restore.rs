@@ -115,6 +115,7 @@ impl City {
         let (status, rider) = (live.state.status, live.state.rider);
         self.orders.insert(order, live);
         if !status.has_rider() {
+            self.watch_round(now, order);
             return self.enter_line(order);
         }
         self.touch_order(order);
@@ -140,6 +141,7 @@ impl City {
         };
         if let Some(live) = self.orders.get_mut(&order) {
             live.offers.push(record.id);
+            live.asked_at = live.asked_at.max(Some(record.sent_at));
         }
         if let Some(live) = self.riders.get_mut(&record.rider) {
             live.offer = Some(record.id);
@@ -147,5 +149,6 @@ impl City {
         let offer = record.id;
         self.offers.insert(offer, record);
         self.watch_offer(now, offer);
+        self.watch_unseen(now, offer);
     }
 }

@@ -36,6 +36,7 @@ impl City {
         live.session = Some(session);
         live.heard_at = now;
         live.silence_told = false;
+        live.warned = false;
         self.touched.gone.remove(&rider);
         self.update_profile(now, profile);
         if let Some(sync) = self.sync(now, rider) {
@@ -98,7 +99,8 @@ impl City {
         match self.riders.get_mut(&rider) {
             Some(live) if live.session == Some(session) => {
                 live.heard_at = now;
-                if std::mem::take(&mut live.silence_told) {
+                let told = std::mem::take(&mut live.silence_told);
+                if std::mem::take(&mut live.warned) || told {
                     // Silence counts again.
                     self.watch_rider_again(now, rider);
                 }
@@ -208,6 +210,8 @@ impl City {
         live.duties_pending += 1;
         live.next_duty = None;
         live.heard_at = now;
+        live.warned = false;
+        live.ignored = 0;
         let number = live.duty_number;
         self.duty_unsaved.remove(&rider);
         self.duty_writes.insert((rider, transition));

@@ -56,9 +56,11 @@ impl City {
         let waiting_for = live.state.status.is_waiting().then_some(match (live.pending, live.offers.is_empty()) {
             (true, _) => WaitReason::Committing,
             (_, false) => WaitReason::Offered,
+            _ if live.state.parked => WaitReason::NeedsOperator,
             _ => live.wait,
         });
-        let asked = live.offers.first().and_then(|offer| self.offers.get(offer)).map(|record| record.rider);
+        let asked: Vec<RiderId> =
+            live.offers.iter().filter_map(|offer| self.offers.get(offer)).map(|record| record.rider).collect();
         let leave_by = self.queue.urgency(order).map_or(live.state.ready_at, |urgency| urgency.leave_by);
         Some(OrderView {
             order,
@@ -67,7 +69,7 @@ impl City {
             status: live.state.status,
             version: live.state.version,
             waiting_for,
-            rider: live.state.rider.or(asked),
+            rider: live.state.rider.or(asked.first().copied()),
             pickup: live.pickup_position(),
             drop: live.spec.drop.position,
             placed_at: live.spec.placed_at,
@@ -76,6 +78,7 @@ impl City {
             leave_by,
             due_at: live.state.due_at,
             offers_tried: live.state.offers_tried,
+            asked,
         })
     }
 

@@ -50,6 +50,10 @@ pub(super) struct LiveRider {
     pub counted: RiderShare,
     /// Duties that are with the journal.
     pub duties_pending: u32,
+    /// Offers that were seen and let pass, one after another. A restart forgets them.
+    pub ignored: u32,
+    /// The device was woken because its silence lasts.
+    pub warned: bool,
 }
 
 impl LiveRider {
@@ -71,6 +75,8 @@ impl LiveRider {
             look_at: None,
             counted: RiderShare::NOTHING,
             duties_pending: 0,
+            ignored: 0,
+            warned: false,
         }
     }
 }
@@ -112,9 +118,19 @@ pub(super) struct LiveOrder {
     pub counted: OrderShare,
     /// The last write, which is with the journal while `pending`.
     pub write: Option<TransitionId>,
+    /// What those of `refusals` declined who said no, minor units: for more they may be asked again.
+    pub declined: BTreeMap<RiderId, i64>,
+    /// When somebody was last asked; a restart knows it of open offers only.
+    pub asked_at: Option<Timestamp>,
 }
 
 impl LiveOrder {
+    /// Everybody may be asked again.
+    pub fn forget_refusals(&mut self) {
+        self.refusals.clear();
+        self.declined.clear();
+    }
+
     /// The id of its job: a job of one order carries the order's id, so it is the same after a restart.
     pub const fn job(&self) -> JobId {
         JobId(self.spec.id.0)
@@ -156,8 +172,8 @@ pub(super) enum Then {
     Offered { offers: Vec<OfferId> },
     /// The rider has the order; whoever else was asked hears that it is taken.
     Accepted { offer: OfferId, others: Vec<OfferRecord>, session: SessionId, reply: ReplyTo },
-    /// The offer is over.
-    OfferOver { record: Box<OfferRecord>, why: &'static str, reply: Option<ReplyTo> },
+    /// Offers of one order are over.
+    OffersOver { records: Vec<OfferRecord>, why: &'static str, reply: Option<ReplyTo> },
     /// A step was taken.
     Progressed { rider: RiderId, step: Step, reply: ReplyTo },
     /// The order is called off, or on its way back.
@@ -172,6 +188,10 @@ pub(super) enum Then {
     Duty { rider: RiderId, number: u32, duty: Duty, reason: DutyReason, asked: Vec<(SessionId, ReplyTo)> },
     /// Nothing follows, but an offer's record that the journal could not take is given to it again.
     OfferNoted { record: Box<OfferRecord> },
+    /// The order waits for an operator.
+    Parked,
+    /// The search begins anew.
+    SearchResumed,
 }
 
 /// What is remembered of an order for a while after its end, so that a repeated report gets its answer.

@@ -1,10 +1,10 @@
 //! Time passes: what ran out is closed, silent riders are taken off duty, waiting orders look for riders.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::domain::{
     duty::{Duty, DutyReason},
-    ids::{OrderId, RiderId},
+    ids::{OfferId, OrderId, RiderId},
     order::{Actor, Custody, OfferState, OrderStatus},
     time::Timestamp,
 };
@@ -34,6 +34,7 @@ impl City {
         self.last_tick = Some(now);
         self.forget(now);
         self.expire_offers(now);
+        self.wake_unseen(now);
         self.release_scheduled(now);
         self.save_again(now);
         self.sweep_riders(now);
@@ -55,13 +56,19 @@ impl City {
 
     fn expire_offers(&mut self, now: Timestamp) {
         let ttl = self.settings.policy.offer_ttl();
-        for offer in self.offer_alarms.take_due(now) {
-            if self.offers.get(&offer).is_some_and(|record| record.answer_due(ttl) <= now) {
-                self.close_offer(now, offer, OfferState::Expired, None, "expired", None);
+        let due = self.offer_alarms.take_due(now);
+        // Those of one order end in one write.
+        let mut over: BTreeMap<OrderId, Vec<OfferId>> = BTreeMap::new();
+        for (offer, record) in due.iter().filter_map(|offer| Some((*offer, self.offers.get(offer)?))) {
+            if let Some(order) = record.orders.first().filter(|_| record.answer_due(ttl) <= now) {
+                over.entry(*order).or_default().push(offer);
             }
-            // It is open until the journal has its end.
-            self.watch_offer(now, offer);
         }
+        for (order, offers) in over {
+            self.close_offers(now, order, &offers, OfferState::Expired, None, "expired", None);
+        }
+        // They are open until the journal has their end.
+        due.into_iter().for_each(|offer| self.watch_offer(now, offer));
     }
 
     fn release_scheduled(&mut self, now: Timestamp) {
@@ -102,6 +109,8 @@ impl City {
             }
             if silent {
                 self.silent(now, rider);
+            } else {
+                self.warn_if_silent(now, rider);
             }
             self.watch_rider_again(now, rider);
         }
@@ -156,6 +165,8 @@ impl City {
     fn match_orders(&mut self, now: Timestamp) {
         let max_lead = Duration::from_secs(self.settings.policy.max_lead_s.into());
         let horizon = now + max_lead;
+        let batch = usize::try_from(self.settings.policy.offer_batch).unwrap_or(usize::MAX);
+        let hold = self.settings.policy.offer_hold();
         self.renew_refusals(now);
         let decisions = {
             let orders = self
@@ -165,9 +176,11 @@ impl City {
                 .take_while(|(_, urgency)| urgency.leave_by <= horizon)
                 .filter_map(|(order, _)| self.orders.get(&order))
                 .filter(|live| {
-                    live.state.status == OrderStatus::Queued
+                    matches!(live.state.status, OrderStatus::Queued | OrderStatus::Offered)
                         && !live.pending
-                        && live.offers.is_empty()
+                        && !live.state.parked
+                        && live.offers.len() < batch
+                        && live.asked_at.is_none_or(|asked| now.since(asked) >= hold)
                         // Goods that a rider handed over are ready, whatever the merchant says of them.
                         && (live.state.ready_at <= horizon || live.state.custody != Custody::Store)
                 })
@@ -180,6 +193,7 @@ impl City {
                     vehicle_need: live.spec.vehicle_need,
                     refusals: &live.refusals,
                     holder: live.state.custody.custodian(),
+                    asked: live.offers.len(),
                 })
                 .collect();
             let lookup = Lookup(&self.riders);
@@ -200,11 +214,15 @@ impl City {
     }
 
     fn carry_out(&mut self, now: Timestamp, decision: Decision) {
-        let (order, leave_by, reason) = match decision {
-            Decision::Propose { order, leave_by, .. } => (order, leave_by, None),
-            Decision::Wait { order, reason, leave_by } => (order, leave_by, Some(reason)),
+        let (order, leave_by, reason) = match &decision {
+            Decision::Propose { order, leave_by, .. } => (*order, *leave_by, None),
+            Decision::Wait { order, reason, leave_by } => (*order, *leave_by, Some(*reason)),
         };
         let Some(live) = self.orders.get_mut(&order) else { return };
+        if reason.is_some() && !live.offers.is_empty() {
+            // Somebody is asked already; that nobody else can be is no reason to wait.
+            return;
+        }
         let due = leave_by <= now;
         if due && live.state.due_at.is_none() {
             live.state.due_at = Some(now);
@@ -215,7 +233,7 @@ impl City {
             self.touched.queue = true;
             self.touched.orders.insert(order);
         }
-        let Some(reason) = reason else { return self.open_offer(now, decision) };
+        let Some(reason) = reason else { return self.open_offers(now, decision) };
         if live.wait != reason {
             live.wait = reason;
             self.touched.orders.insert(order);
@@ -227,7 +245,7 @@ impl City {
         if live.exhausted_since == Some(now) {
             self.watch_round(now, order);
         }
-        self.expire_if_hopeless(now, order);
+        self.give_up_if_hopeless(now, order);
     }
 
     /// Begins a new round for orders that everybody in reach has refused for a while: refusals are forgotten.
@@ -235,10 +253,18 @@ impl City {
         let every = Duration::from_secs(self.settings.policy.round_every_s.into());
         for order in self.round_alarms.take_due(now) {
             let Some(live) = self.orders.get_mut(&order) else { continue };
+            let over = live.exhausted_since.is_some_and(|since| now.since(since) >= every);
+            let (round, custody, parked) = (live.state.round, live.state.custody, live.state.parked);
             if !self.queue.contains(order) {
                 live.exhausted_since = None;
-            } else if live.exhausted_since.is_some_and(|since| now.since(since) >= every) {
-                live.refusals.clear();
+            } else if parked {
+                if self.is_parked_in_vain(order) {
+                    self.resume_search(now, order);
+                }
+            } else if over && self.settings.policy.is_last_round(round) && self.may_give_up(custody) {
+                self.give_up(now, order);
+            } else if over && let Some(live) = self.orders.get_mut(&order) {
+                live.forget_refusals();
                 live.exhausted_since = None;
                 live.state.round += 1;
             }
@@ -246,21 +272,12 @@ impl City {
         }
     }
 
-    fn expire_if_hopeless(&mut self, now: Timestamp, order: OrderId) {
+    fn give_up_if_hopeless(&mut self, now: Timestamp, order: OrderId) {
         let limit = Duration::from_secs(self.settings.policy.expire_after_s.into());
-        let Some(live) = self.orders.get(&order).filter(|live| !live.pending && live.offers.is_empty()) else { return };
-        let hopeless = live.state.due_at.is_some_and(|due| now.since(due) > limit);
-        // Goods in a rider's hands never expire.
-        if !hopeless || live.state.custody != Custody::Store {
-            return;
+        let due = self.orders.get(&order).and_then(|live| live.state.due_at);
+        if due.is_some_and(|due| now.since(due) > limit) {
+            self.give_up(now, order);
         }
-        let mut next = live.state.clone();
-        let reason = live.wait.as_str();
-        next.status = OrderStatus::Expired;
-        next.ended_at = Some(now);
-        next.end_reason = Some(reason.to_owned());
-        let event = EventDraft { reason: Some(reason.to_owned()), ..EventDraft::new("expired", Actor::ENGINE) };
-        self.write_order(now, order, next, vec![event], vec![], Then::Expired);
     }
 }
 

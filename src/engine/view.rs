@@ -104,6 +104,10 @@ named_enum! {
         Offered = "offered",
         /// A change waits for the journal.
         Committing = "committing",
+        /// Somebody was asked a moment ago; the next rider is asked after the hold time.
+        Holding = "holding",
+        /// The search ended without a rider; an operator has to decide.
+        NeedsOperator = "needs_operator",
     }
 }
 
@@ -140,6 +144,8 @@ pub struct OrderView {
     pub due_at: Option<Timestamp>,
     /// Offers made.
     pub offers_tried: u32,
+    /// Everybody who is asked now.
+    pub asked: Vec<RiderId>,
 }
 
 named_enum! {

@@ -105,7 +105,8 @@ macro_rules! select_orders {
             "SELECT id, city, merchant_id, store, external_ref, status, version, rider_id, custody, \
                     pickup_lat, pickup_lon, pickup_hint, drop_lat, drop_lon, drop_hint, \
                     ready_at, promise_at, dispatch_at, due_at, assigned_at, picked_up_at, delivered_at, ended_at, \
-                    end_reason, size_units, vehicle_need, currency, cash_to_collect_minor, payout_minor, offers_tried, \
+                    end_reason, size_units, vehicle_need, currency, cash_to_collect_minor, \
+                    coalesce(accepted_payout_minor, payout_minor) AS \"payout_minor!\", offers_tried, \
                     metadata, created_at, updated_at \
                FROM orders " + $rest
             $(, $argument)*

@@ -86,6 +86,8 @@ struct OrderRow {
     metadata: Value,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    accepted_payout_minor: Option<i64>,
+    parked: bool,
 }
 
 async fn open_orders(db: &Db, city: &CityCode) -> Result<Vec<(OrderSpec, OrderState)>, StoreError> {
@@ -96,7 +98,7 @@ async fn open_orders(db: &Db, city: &CityCode) -> Result<Vec<(OrderSpec, OrderSt
                 pickup_lat, pickup_lon, pickup_hint, drop_lat, drop_lon, drop_hint, handover_lat, handover_lon, ready_at,
                 promise_at, dispatch_at, due_at, assigned_at, picked_up_at, delivered_at, ended_at, end_reason,
                 size_units, vehicle_need, currency, cash_to_collect_minor, payout_minor, pay_policy_version, round,
-                offers_tried, metadata, created_at, updated_at
+                offers_tried, metadata, created_at, updated_at, accepted_payout_minor, parked
          FROM orders
          WHERE city = $1 AND status NOT IN ('delivered', 'returned', 'cancelled', 'expired')
          ORDER BY id",
@@ -149,6 +151,8 @@ impl OrderRow {
             round: u32::try_from(self.round).map_err(|e| corrupt(&e))?,
             offers_tried: u32::try_from(self.offers_tried).map_err(|e| corrupt(&e))?,
             updated_at: self.updated_at.into(),
+            payout_minor: self.accepted_payout_minor,
+            parked: self.parked,
         };
         Ok((spec, state))
     }
@@ -209,6 +213,7 @@ struct OfferRow {
     seen_at: Option<DateTime<Utc>>,
     expires_at: DateTime<Utc>,
     closed_at: Option<DateTime<Utc>>,
+    pay_policy_version: i32,
 }
 
 async fn closed_offers(
@@ -220,7 +225,7 @@ async fn closed_offers(
     let rows = sqlx::query_as!(
         OfferRow,
         "SELECT id, job_id, rider_id, order_ids, state, round, reason, payout_minor, currency, pickup_eta_ms,
-                pickup_distance_m, sent_at, seen_at, expires_at, closed_at
+                pickup_distance_m, sent_at, seen_at, expires_at, closed_at, pay_policy_version
          FROM offers WHERE rider_id = ANY($1) AND sent_at >= $2 AND city = $3 AND closed_at >= $4",
         riders,
         (now - SENT_WITHIN).to_datetime(),
@@ -236,7 +241,7 @@ async fn open_offers(db: &Db, city: &CityCode) -> Result<Vec<OfferRecord>, Store
     let rows = sqlx::query_as!(
         OfferRow,
         "SELECT id, job_id, rider_id, order_ids, state, round, reason, payout_minor, currency, pickup_eta_ms,
-                pickup_distance_m, sent_at, seen_at, expires_at, closed_at
+                pickup_distance_m, sent_at, seen_at, expires_at, closed_at, pay_policy_version
          FROM offers WHERE city = $1 AND state IN ('sent', 'seen') ORDER BY id",
         city.as_str()
     )
@@ -265,6 +270,7 @@ impl OfferRow {
             seen_at: self.seen_at.map(Into::into),
             hard_cap_at: self.expires_at.into(),
             closed_at: self.closed_at.map(Into::into),
+            pay_policy_version: u32::try_from(self.pay_policy_version).map_err(|e| corrupt(&e))?,
         })
     }
 }

@@ -84,5 +84,6 @@ words! {
         SILENT_CARRIER = "silent_carrier",
         ORDER_EXPIRED = "order_expired",
         WRITE_REJECTED = "write_rejected",
+        NEEDS_OPERATOR = "needs_operator",
     }
 }

@@ -129,7 +129,8 @@ pub struct OrderRow {
     pub status: String,
     /// Its version.
     pub version: i32,
-    /// Why it waits: `scheduled`, `not_due`, `no_rider_in_reach`, `all_refused`, `offered`, `committing`.
+    /// Why it waits: `scheduled`, `not_due`, `no_rider_in_reach`, `all_refused`, `offered`, `committing`,
+    /// `holding`, `needs_operator`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
     /// Its rider, or the one who is asked.
@@ -152,6 +153,9 @@ pub struct OrderRow {
     pub due_at: Option<i64>,
     /// Offers made.
     pub offers_tried: u32,
+    /// Everybody who is asked now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<Uuid>,
 }
 
 /// A rider, as operators see one.

@@ -41,7 +41,8 @@ pub enum Up {
         /// The offer.
         offer: Uuid,
     },
-    /// The rider takes it; answered with `assigned` after the commit.
+    /// The rider takes it; answered with `assigned` after the commit, or with `offer_closed` and `why: "taken"` when another
+    /// rider was faster.
     OfferAccept {
         /// The device's id for this request.
         id: String,
@@ -182,7 +183,7 @@ pub enum Down {
         re: Option<String>,
         /// The offer.
         offer: Uuid,
-        /// `declined`, `expired` or `withdrawn`, or a stable word with more detail.
+        /// `declined`, `expired` or `withdrawn`, or a stable word with more detail: `taken`, `off_duty`, `order_cancelled`.
         why: String,
     },
     /// The job is yours; sent again at `welcome` as part of the plan.

@@ -4,9 +4,12 @@
 
 mod exhaustive;
 mod harness;
+mod offers;
 mod refusals;
 mod restarts;
 mod riders;
 mod scenarios;
+mod search_end;
 mod simulation;
 mod sweeps;
+mod waking;

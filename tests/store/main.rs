@@ -7,3 +7,4 @@ mod support;
 mod connections;
 mod journal;
 mod location_logs;
+mod offers;

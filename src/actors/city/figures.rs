@@ -194,6 +194,10 @@ impl Figures {
                 tracing::warn!(%city, %order, "an order expired for want of a rider");
                 "order_expired"
             }
+            Alert::NeedsOperator(order) => {
+                tracing::warn!(%city, %order, "an order found no rider and waits for an operator");
+                "needs_operator"
+            }
             Alert::WriteRejected { transition, reason } => {
                 tracing::error!(%city, %transition, reason, "the store refused a write of a city");
                 "write_rejected"

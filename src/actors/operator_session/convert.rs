@@ -62,6 +62,9 @@ fn alert(alert: &Alert) -> OperatorDown {
         Alert::OrderExpired(order) => {
             (codes::alert::ORDER_EXPIRED, Some(order.0), None, "no rider was found for an order".to_owned())
         }
+        Alert::NeedsOperator(order) => {
+            (codes::alert::NEEDS_OPERATOR, Some(order.0), None, "an order found no rider and waits for you".to_owned())
+        }
         Alert::WriteRejected { transition, reason } => {
             (codes::alert::WRITE_REJECTED, None, None, format!("the store refused write {transition}: {reason}"))
         }
@@ -102,6 +105,7 @@ fn order(view: &OrderView) -> OrderRow {
         leave_by: view.leave_by.as_millis(),
         due_at: view.due_at.map(Timestamp::as_millis),
         offers_tried: view.offers_tried,
+        asked: view.asked.iter().map(|rider| rider.0).collect(),
     }
 }
 

@@ -242,9 +242,12 @@ pub fn outcome(id: &str, request: &Request, outcome: &Outcome, open_offer: Optio
     }
 }
 
-/// The bad answer to a request.
+/// The bad answer to a request. That another rider was faster is no error of anybody: the offer is closed.
 #[must_use]
-pub fn failure(id: &str, failed: &CityCallError) -> Down {
+pub fn failure(id: &str, request: &Request, failed: &CityCallError) -> Down {
+    if let (CityCallError::Refused(Refusal::OfferTaken), Some(offer)) = (failed, request.offer()) {
+        return Down::OfferClosed { re: Some(id.to_owned()), offer: offer.0, why: "taken".to_owned() };
+    }
     error(Some(id.to_owned()), code(failed), &failed.to_string())
 }
 

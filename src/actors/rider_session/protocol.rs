@@ -300,7 +300,7 @@ impl Protocol {
     ) -> Reply {
         let frame = match &result {
             Ok(outcome) => convert::outcome(id, request, outcome, self.open_offer.as_ref(), now),
-            Err(failed) => convert::failure(id, failed),
+            Err(failed) => convert::failure(id, request, failed),
         };
         match &result {
             Err(CityCallError::Refused(Refusal::Fenced)) => self.leave(rider_bye::CITY_MOVED),

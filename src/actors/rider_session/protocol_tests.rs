@@ -175,6 +175,21 @@ fn an_offer_that_was_seen_is_told_again_with_the_time_left() {
 }
 
 #[test]
+fn that_another_rider_was_faster_closes_the_offer_and_is_no_error() {
+    let mut protocol = live(Duty::On, vec![]);
+    let id = OfferId(Uuid::new_v4());
+    protocol.notice(NOW, Notice::Offer(Box::new(offer(id))));
+    let accept = || json!({"type": "offer_accept", "id": "a", "offer": id.0});
+    let (re, request) = asked(&mut protocol, accept());
+    protocol.notice(NOW, Notice::OfferClosed { offer: id, state: OfferState::Withdrawn, why: "taken" });
+    let reply = protocol.answered(NOW, &re, &request, Err(CityCallError::Refused(Refusal::OfferTaken)));
+    let closed = Down::OfferClosed { re: Some("a".to_owned()), offer: id.0, why: "taken".to_owned() };
+    assert_eq!(reply.frame, closed);
+    // Said again, it hears the same.
+    assert!(matches!(protocol.frame(NOW, up(accept())), Step::Say(again) if again == closed));
+}
+
+#[test]
 fn a_superseded_or_homeless_session_ends_with_its_answer() {
     let ends = [
         (CityCallError::Refused(Refusal::Superseded), Some(Farewell::for_good("taken_over"))),

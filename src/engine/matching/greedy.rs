@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use crate::domain::{ids::RiderId, rider::Vehicle};
 use crate::engine::view::WaitReason;
 
-use super::{Decision, Ineligible, Matcher, OrderFacts, View};
+use super::{Candidate, Decision, Ineligible, Matcher, OrderFacts, View};
 
 /// Goes through the orders by urgency; among the nearest eligible riders (the policy's `candidates`) it takes the one
 /// with the shortest estimated time to the pickup. A rider must leave `eta + arrival_buffer` before the goods are ready,
@@ -16,28 +16,51 @@ pub struct Greedy;
 /// What a search around a pickup found.
 struct Search {
     /// Who can be there first within the city's limit: says when a rider has to leave.
-    best: Option<Best>,
+    best: Option<Candidate>,
     /// Who can be there first within the radius of the moment: may be asked.
-    in_radius: Option<Best>,
+    in_radius: Option<Candidate>,
     somebody_refused: bool,
-}
-
-/// A rider who could go.
-#[derive(Clone)]
-struct Best {
-    rider: RiderId,
-    distance_m: f64,
-    eta: Duration,
 }
 
 impl Matcher for Greedy {
     fn decide(&self, view: &View<'_>) -> Vec<Decision> {
         let mut taken = BTreeSet::new();
-        view.orders.iter().map(|order| decide_one(view, order, &mut taken)).collect()
+        let mut decisions: Vec<Decision> =
+            view.orders.iter().map(|order| decide_one(view, order, &mut taken)).collect();
+        let batch = usize::try_from(view.policy.offer_batch).unwrap_or(usize::MAX);
+        for turn in 1..batch {
+            add_riders(view, turn, &mut decisions, &mut taken);
+        }
+        decisions
     }
 }
 
+/// Gives every order its next rider that has `turn` of them, those who are asked already included.
+fn add_riders(view: &View<'_>, turn: usize, decisions: &mut [Decision], taken: &mut BTreeSet<RiderId>) {
+    for (order, decision) in view.orders.iter().zip(decisions) {
+        match decision {
+            Decision::Propose { riders, .. } if order.asked + riders.len() == turn => {
+                let waited = order.due_at.map_or(Duration::ZERO, |due| view.now.since(due));
+                let found = search(view, order, taken, view.policy.radius_after(waited));
+                taken.extend(found.in_radius.as_ref().map(|next| next.rider));
+                riders.extend(found.in_radius);
+            }
+            Decision::Wait { .. } if order.asked == turn => *decision = decide_now(view, order, taken),
+            _ => {}
+        }
+    }
+}
+
+/// The first decision on an order; one for which somebody is asked already has to wait for its turn.
 fn decide_one(view: &View<'_>, order: &OrderFacts<'_>, taken: &mut BTreeSet<RiderId>) -> Decision {
+    if order.asked == 0 {
+        return decide_now(view, order, taken);
+    }
+    let leave_by = order.due_at.unwrap_or(order.ready_at);
+    Decision::Wait { order: order.id, reason: WaitReason::Offered, leave_by }
+}
+
+fn decide_now(view: &View<'_>, order: &OrderFacts<'_>, taken: &mut BTreeSet<RiderId>) -> Decision {
     let waited = order.due_at.map_or(Duration::ZERO, |due| view.now.since(due));
     let Search { best, in_radius, somebody_refused } = search(view, order, taken, view.policy.radius_after(waited));
     let lead = best
@@ -53,13 +76,7 @@ fn decide_one(view: &View<'_>, order: &OrderFacts<'_>, taken: &mut BTreeSet<Ride
     match (in_radius, best) {
         (Some(best), _) => {
             taken.insert(best.rider);
-            Decision::Propose {
-                order: order.id,
-                rider: best.rider,
-                distance_m: best.distance_m,
-                eta: best.eta,
-                leave_by,
-            }
+            Decision::Propose { order: order.id, riders: vec![best], leave_by }
         }
         (None, None) if somebody_refused => {
             Decision::Wait { order: order.id, reason: WaitReason::AllRefused, leave_by }
@@ -100,7 +117,7 @@ fn search(view: &View<'_>, order: &OrderFacts<'_>, taken: &BTreeSet<RiderId>, ra
             }
         }
         let eta = view.eta.travel_time(view.policy, facts.vehicle, distance_m);
-        let candidate = Best { rider, distance_m, eta };
+        let candidate = Candidate { rider, distance_m, eta };
         if distance_m <= radius_m && found.in_radius.as_ref().is_none_or(|best| eta < best.eta) {
             found.in_radius = Some(candidate.clone());
         }
@@ -147,6 +164,58 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(256))]
 
+        /// Orders at one place share their riders out in turns, the most urgent first, and nobody is asked twice.
+        #[test]
+        fn batches_are_filled_in_turns(
+            fleet in prop::collection::vec((-900.0_f64..900.0, -900.0_f64..900.0, 0_usize..4), 0..30),
+            waiting in 1_usize..6,
+            offer_batch in 1_u32..=16,
+        ) {
+            let now = Timestamp::from_millis(1_790_000_000_000);
+            let mut index = RiderIndex::around(7.1, -73.1);
+            let mut riders = Riders(BTreeMap::new());
+            for (n, (north, east, vehicle)) in fleet.iter().enumerate() {
+                let (id, vehicle) = (RiderId(Uuid::from_u128(n as u128 + 1)), Vehicle::ALL[*vehicle]);
+                index.put(id, place(*north, *east), Means { vehicle, free_units: 10 });
+                riders.0.insert(id, RiderFacts { id, vehicle, free_units: 10, heard_at: now });
+            }
+            let policy = DispatchPolicy { offer_batch, candidates: 64, ..DispatchPolicy::default() };
+            let refusals = BTreeMap::new();
+            let order = |n: usize| OrderFacts {
+                id: OrderId(Uuid::from_u128(n as u128)),
+                pickup: place(0.0, 0.0),
+                ready_at: now,
+                due_at: None,
+                size_units: 1,
+                vehicle_need: None,
+                refusals: &refusals,
+                holder: None,
+                asked: 0,
+            };
+            let view = View {
+                now,
+                policy: &policy,
+                eta: &StraightLineEta,
+                eligibility: &StandardEligibility,
+                index: &index,
+                riders: &riders,
+                orders: (0..waiting).map(order).collect(),
+            };
+            let decisions = Greedy.decide(&view);
+            let asked: Vec<Vec<RiderId>> = decisions
+                .iter()
+                .map(|decision| match decision {
+                    Decision::Propose { riders, .. } => riders.iter().map(|candidate| candidate.rider).collect(),
+                    Decision::Wait { .. } => vec![],
+                })
+                .collect();
+            let all: BTreeSet<RiderId> = asked.iter().flatten().copied().collect();
+            let sizes: Vec<usize> = asked.iter().map(Vec::len).collect();
+            prop_assert_eq!(all.len(), sizes.iter().sum::<usize>());
+            prop_assert_eq!(all.len(), fleet.len().min(waiting * offer_batch as usize));
+            prop_assert!(sizes.is_sorted_by(|a, b| a >= b) && sizes[0] - sizes[waiting - 1] <= 1, "{sizes:?}");
+        }
+
         /// A search that stops early finds who a look at all candidates finds, whatever they drive.
         #[test]
         fn stopping_early_changes_nothing(
@@ -177,6 +246,7 @@ mod tests {
                 vehicle_need: None,
                 refusals: &refusals,
                 holder: None,
+                asked: 0,
             };
             let view = View {
                 now,

@@ -47,7 +47,9 @@ pub trait Eligibility: fmt::Debug + Send + Sync {
 
 /// Decides.
 pub trait Matcher: fmt::Debug + Send + Sync {
-    /// One decision per order of the view, in the view's order; a rider is proposed at most once.
+    /// One decision per order of the view, in the view's order; a rider is proposed at most once. Every order has its first
+    /// rider, if there is one, before any gets a second one, and with those who are asked already none has more than the
+    /// policy's `offer_batch`.
     fn decide(&self, view: &View<'_>) -> Vec<Decision>;
 }
 
@@ -133,22 +135,31 @@ pub struct OrderFacts<'a> {
     pub refusals: &'a BTreeMap<RiderId, Timestamp>,
     /// A rider who holds the goods and cannot go on.
     pub holder: Option<RiderId>,
+    /// Riders who are asked already.
+    pub asked: usize,
+}
+
+/// A rider who could go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// Who.
+    pub rider: RiderId,
+    /// Straight-line metres to the pickup.
+    pub distance_m: f64,
+    /// Estimated time to the pickup.
+    pub eta: Duration,
 }
 
 /// A decision on one order.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
-    /// Ask this rider.
+    /// Ask these riders.
     Propose {
         /// The order.
         order: OrderId,
-        /// The rider.
-        rider: RiderId,
-        /// Straight-line metres to the pickup.
-        distance_m: f64,
-        /// Estimated time to the pickup.
-        eta: Duration,
-        /// When the rider has to leave.
+        /// Whom to ask, best first; never nobody.
+        riders: Vec<Candidate>,
+        /// When a rider has to leave.
         leave_by: Timestamp,
     },
     /// Not now.

@@ -194,8 +194,9 @@ impl World {
                     Alert::SilentCarrier { .. } => "silent_carrier",
                     Alert::OrderExpired(_) => "order_expired",
                     Alert::WriteRejected { .. } => "write_rejected",
+                    Alert::NeedsOperator(_) => "needs_operator",
                 }),
-                // What is measured here is read off the outcomes; sockets of this world are never silent for want of a push.
+                // What is measured here is read off the outcomes; the phones of this city are never asleep.
                 Effect::Measure(_) | Effect::Wake(_) => {}
             }
         }

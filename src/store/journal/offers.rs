@@ -48,17 +48,20 @@ pub(super) async fn upsert<'a>(
     let seen: Vec<_> = rows.iter().map(|(_, offer)| offer.seen_at.map(|at| at.to_datetime())).collect();
     let expires: Vec<_> = rows.iter().map(|(_, offer)| offer.hard_cap_at.to_datetime()).collect();
     let closed: Vec<_> = rows.iter().map(|(_, offer)| offer.closed_at.map(|at| at.to_datetime())).collect();
+    let pay_versions: Vec<i32> = rows.iter().map(|(_, offer)| offer.pay_policy_version.cast_signed()).collect();
     // Arrays of different lengths cannot be nested, so the orders of each offer come as an array literal.
     sqlx::query!(
         "INSERT INTO offers (id, job_id, city, rider_id, order_ids, state, round, reason, payout_minor, currency,
-                             pickup_eta_ms, pickup_distance_m, sent_at, seen_at, expires_at, closed_at)
+                             pickup_eta_ms, pickup_distance_m, sent_at, seen_at, expires_at, closed_at,
+                             pay_policy_version)
          SELECT u.id, u.job_id, u.city, u.rider_id, u.order_ids::uuid[], u.state, u.round, u.reason, u.payout_minor,
-                u.currency, u.pickup_eta_ms, u.pickup_distance_m, u.sent_at, u.seen_at, u.expires_at, u.closed_at
+                u.currency, u.pickup_eta_ms, u.pickup_distance_m, u.sent_at, u.seen_at, u.expires_at, u.closed_at,
+                u.pay_policy_version
          FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::int4[], $8::text[],
                      $9::int8[], $10::text[], $11::int8[], $12::float8[], $13::timestamptz[], $14::timestamptz[],
-                     $15::timestamptz[], $16::timestamptz[])
+                     $15::timestamptz[], $16::timestamptz[], $17::int4[])
               AS u (id, job_id, city, rider_id, order_ids, state, round, reason, payout_minor, currency, pickup_eta_ms,
-                    pickup_distance_m, sent_at, seen_at, expires_at, closed_at)
+                    pickup_distance_m, sent_at, seen_at, expires_at, closed_at, pay_policy_version)
          ON CONFLICT (id) DO UPDATE
          SET state = EXCLUDED.state, reason = EXCLUDED.reason, seen_at = EXCLUDED.seen_at,
              closed_at = EXCLUDED.closed_at
@@ -79,6 +82,7 @@ pub(super) async fn upsert<'a>(
         &seen as &[Option<chrono::DateTime<chrono::Utc>>],
         &expires,
         &closed as &[Option<chrono::DateTime<chrono::Utc>>],
+        &pay_versions,
     )
     .execute(tx)
     .await?;

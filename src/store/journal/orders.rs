@@ -41,6 +41,8 @@ struct States<'a> {
     round: Vec<i32>,
     offers_tried: Vec<i32>,
     updated_at: Vec<DateTime<Utc>>,
+    accepted_payout: Vec<Option<i64>>,
+    parked: Vec<bool>,
 }
 
 impl<'a> States<'a> {
@@ -69,6 +71,8 @@ impl<'a> States<'a> {
             columns.round.push(state.round.cast_signed());
             columns.offers_tried.push(state.offers_tried.cast_signed());
             columns.updated_at.push(state.updated_at.to_datetime());
+            columns.accepted_payout.push(state.payout_minor);
+            columns.parked.push(state.parked);
         }
         columns
     }
@@ -112,14 +116,15 @@ pub(super) async fn insert(
                              cash_to_collect_minor, payout_minor, pay_policy_version, metadata, created_at, status,
                              version, next_seq, rider_id, custody, custodian_id, handover_lat, handover_lon, ready_at,
                              due_at, assigned_at, picked_up_at, delivered_at, ended_at, end_reason, round, offers_tried,
-                             updated_at)
+                             updated_at, accepted_payout_minor, parked)
          SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::float8[], $7::float8[],
                               $8::text[], $9::float8[], $10::float8[], $11::text[], $12::timestamptz[],
                               $13::timestamptz[], $14::int4[], $15::text[], $16::text[], $17::int8[], $18::int8[],
                               $19::int4[], $20::jsonb[], $21::timestamptz[], $22::text[], $23::int4[], $24::int4[],
                               $25::uuid[], $26::text[], $27::uuid[], $28::float8[], $29::float8[], $30::timestamptz[],
                               $31::timestamptz[], $32::timestamptz[], $33::timestamptz[], $34::timestamptz[],
-                              $35::timestamptz[], $36::text[], $37::int4[], $38::int4[], $39::timestamptz[])
+                              $35::timestamptz[], $36::text[], $37::int4[], $38::int4[], $39::timestamptz[],
+                              $40::int8[], $41::bool[])
          ON CONFLICT (id) DO NOTHING
          RETURNING id",
         &ids,
@@ -161,6 +166,8 @@ pub(super) async fn insert(
         &state.round,
         &state.offers_tried,
         &state.updated_at,
+        &state.accepted_payout as &[Option<i64>],
+        &state.parked,
     )
     .fetch_all(&mut *tx)
     .await?
@@ -191,14 +198,15 @@ pub(super) async fn update(
              custodian_id = u.custodian_id, handover_lat = u.handover_lat, handover_lon = u.handover_lon,
              ready_at = u.ready_at, due_at = u.due_at, assigned_at = u.assigned_at, picked_up_at = u.picked_up_at,
              delivered_at = u.delivered_at, ended_at = u.ended_at, end_reason = u.end_reason, round = u.round,
-             offers_tried = u.offers_tried, updated_at = u.updated_at
+             offers_tried = u.offers_tried, updated_at = u.updated_at,
+             accepted_payout_minor = u.accepted_payout_minor, parked = u.parked
          FROM UNNEST($1::uuid[], $2::int4[], $3::text[], $4::int4[], $5::int4[], $6::uuid[], $7::text[], $8::uuid[],
                      $9::float8[], $10::float8[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[],
                      $14::timestamptz[], $15::timestamptz[], $16::timestamptz[], $17::text[], $18::int4[], $19::int4[],
-                     $20::timestamptz[])
+                     $20::timestamptz[], $23::int8[], $24::bool[])
               AS u (id, expected, status, version, next_seq, rider_id, custody, custodian_id, handover_lat, handover_lon,
                     ready_at, due_at, assigned_at, picked_up_at, delivered_at, ended_at, end_reason, round, offers_tried,
-                    updated_at)
+                    updated_at, accepted_payout_minor, parked)
          WHERE o.id = u.id AND o.version = u.expected AND o.id BETWEEN $21 AND $22
          RETURNING o.id",
         &ids,
@@ -223,6 +231,8 @@ pub(super) async fn update(
         &state.updated_at,
         first,
         last,
+        &state.accepted_payout as &[Option<i64>],
+        &state.parked,
     )
     .fetch_all(&mut *tx)
     .await?

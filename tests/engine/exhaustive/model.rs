@@ -107,7 +107,7 @@ impl Model {
             settings,
             city: None,
             epoch: 0,
-            store: Store::default(),
+            store: Store::under(scenario.policy()),
             journal: Journal::new(scenario.fenced),
             auditor: Auditor::default(),
             riders: Vec::new(),
@@ -369,6 +369,7 @@ impl Model {
                 self.hear_answer(asker, &result)
             }
             Effect::Notify { rider, session, notice } => self.hear_notice(rider, session, &notice),
+            Effect::Wake(wake) => self.auditor.woken(self.now, &self.store, &self.settings.policy, wake),
             Effect::Alert(_) | Effect::Measure(_) => Ok(()),
         }
     }

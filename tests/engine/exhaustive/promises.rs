@@ -54,7 +54,8 @@ impl Model {
             return Ok(());
         }
         let mut repeats = std::mem::take(&mut self.auditor.repeats);
-        let verdict = repeats.judge(self.now, (rider, intent), result, |order| self.auditor.version_known(order));
+        let verdict =
+            repeats.judge(self.now, (rider, intent), result, &self.store, |order| self.auditor.version_known(order));
         self.auditor.repeats = repeats;
         if verdict? {
             self.seen.push("answered again");

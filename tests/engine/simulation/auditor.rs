@@ -9,7 +9,7 @@ use std::{
 use dispatch_engine::{
     domain::{
         duty::Duty,
-        ids::{OrderId, RiderId, SessionId, TransitionId},
+        ids::{OfferId, OrderId, RiderId, SessionId, TransitionId},
         order::{Custody, OrderStatus},
         policy::DispatchPolicy,
         rider::RiderProfile,
@@ -19,6 +19,7 @@ use dispatch_engine::{
         command::{Command, Outcome, Refusal},
         effect::{Notice, Write},
         view::{CitySnapshot, JobView, OfferView, RiderState, WaitReason},
+        wake::{Wake, WakeWhy},
     },
 };
 
@@ -55,6 +56,8 @@ pub struct Auditor {
     /// When the city, or its journal, last stood still.
     awake_since: Timestamp,
     pub repeats: Repeats,
+    /// Offers for which this incarnation has woken the device.
+    woken: BTreeSet<OfferId>,
 }
 
 #[derive(Clone, Copy)]
@@ -70,6 +73,7 @@ impl Auditor {
         self.fix.clear();
         self.unconfirmed.clear();
         self.neglected.clear();
+        self.woken.clear();
         self.repeats.new_incarnation();
         self.version = store.orders.iter().map(|(id, row)| (*id, row.state.version)).collect();
         self.duty = store.riders.iter().map(|(id, (_, duty))| (*id, *duty)).collect();
@@ -146,6 +150,27 @@ impl Auditor {
         let silent = self.at_door.get(&rider).map_or(Duration::MAX, |heard| now.since(*heard));
         let limit = Duration::from_secs(policy.auto_off_after_s.into());
         ensure(silent > limit, || format!("{rider} was taken off duty for silence and spoke {silent:?} ago"))
+    }
+
+    /// A device is woken: for an open offer that it does not show, once; or for a silence that is about to end the duty.
+    pub fn woken(&mut self, now: Timestamp, store: &Store, policy: &DispatchPolicy, wake: Wake) -> Checked {
+        let no = |holds: bool, what: &str| ensure(holds, || format!("{wake:?}: {what}"));
+        no(wake.until > now, "it is too late")?;
+        match (wake.why, wake.offer) {
+            (WakeWhy::Offer, Some(id)) => {
+                let row = store.offers.get(&id).filter(|row| row.rider == wake.rider);
+                let row = row.ok_or_else(|| format!("{wake:?}: the offer is not stored"))?;
+                no(row.state.is_open() && row.seen_at.is_none(), "the offer is closed or was seen")?;
+                let waited = now.since(row.sent_at) >= policy.wake_after();
+                no(waited || !self.session.contains_key(&wake.rider), "the device is there and has had no time")?;
+                no(self.woken.insert(id), "for the second time")
+            }
+            (WakeWhy::AutoOffWarning, None) => {
+                let silent = self.at_door.get(&wake.rider).map_or(Duration::MAX, |heard| now.since(*heard));
+                no(Some(silent) > policy.silence_before_warning(), &format!("was heard {silent:?} ago"))
+            }
+            _ => no(false, "without an offer, or with one that is not asked for"),
+        }
     }
 
     /// Somebody is answered: what is told is stored.

@@ -228,7 +228,7 @@ impl Device {
                 self.link = Link::Down;
                 10 * SECOND
             }
-            Err(Refusal::OfferClosed(_) | Refusal::UnknownOffer) => {
+            Err(Refusal::OfferClosed(_) | Refusal::OfferTaken | Refusal::UnknownOffer) => {
                 self.shown = None;
                 30 * SECOND
             }

@@ -24,6 +24,9 @@ impl World {
     pub fn tally_stored(&mut self, write: &Write) {
         if let Write::Order(order) = write {
             for offer in &order.offers {
+                if offer.reason.as_deref() == Some("taken") {
+                    self.count("another was faster");
+                }
                 self.count(match offer.state {
                     OfferState::Sent | OfferState::Seen => "offered",
                     OfferState::Accepted => "accepted",
@@ -36,6 +39,7 @@ impl World {
             match (event, order.state.status) {
                 (Some("handover"), _) => self.count("handover"),
                 (Some("unassigned"), _) => self.count("taken back"),
+                (Some("search_resumed"), _) => self.count("search resumed"),
                 (Some("attempt_failed"), _) => self.count("attempt failed"),
                 (_, OrderStatus::Delivered) => self.count("delivered"),
                 (_, OrderStatus::Returned) => self.count("returned"),
@@ -51,6 +55,7 @@ impl World {
                 DutyReason::Breakdown => "breakdown",
                 DutyReason::Finished => "off after work",
                 DutyReason::Rider => "duty changed",
+                DutyReason::IgnoredOffers => "off after ignoring",
             });
         }
     }

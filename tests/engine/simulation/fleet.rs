@@ -171,6 +171,9 @@ impl World {
         }
         let Frame { rider, session, intent, wish, sent } = *frame;
         let reply = self.expect(Asker::Device { rider, session, intent });
+        if let Some(Wish::Seen(offer) | Wish::Answer(offer, _)) = wish {
+            self.auditor.repeats.is_about(intent, offer);
+        }
         let command = match wish {
             None => Command::Connect { rider: self.store.riders[&rider].0.clone(), session, reply },
             Some(Wish::Duty(duty)) => Command::SetDuty { rider, session, duty, reply },

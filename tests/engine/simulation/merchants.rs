@@ -1,14 +1,14 @@
 //! Merchants place orders, change their minds, and ask again when they get no answer; operators pause the city.
 
 use dispatch_engine::{
-    domain::{city::CityStatus, ids::OrderId, order::Actor, rider::Vehicle, time::Timestamp},
+    domain::{city::CityStatus, ids::OrderId, order::Actor, policy::WhenExhausted, rider::Vehicle, time::Timestamp},
     engine::command::{Command, IdempotencyRecord, Outcome, PlacementExtras, Refusal},
 };
 use rand::RngExt;
 use serde_json::json;
 
 use super::{
-    Checked,
+    Checked, policies,
     world::{Asker, Event, World, somewhere},
 };
 use crate::harness::{order, secs, settings, spec};
@@ -137,16 +137,20 @@ impl World {
     /// Operators pause the city, open it again, and try another policy.
     pub fn new_settings(&mut self) -> Checked {
         let mut settings = settings();
-        settings.policy.ping_interval_s = 15;
+        settings.policy = self.store.terms.clone();
         let pause = !self.calm && self.settings.status == CityStatus::Live && self.rng.random_bool(0.5);
         if pause {
             settings.status = CityStatus::Paused;
             self.count("city paused");
         }
         if !self.calm {
-            settings.policy.offer_ttl_s = self.rng.random_range(15..40);
+            policies::vary(&mut settings.policy, &mut self.rng);
             let ms = self.rng.random_range(300_000..if pause { 1_200_000 } else { 20_000_000 });
             self.after_ms(ms, Event::Settings);
+        }
+        if self.calm {
+            // Nobody is there to decide on parked orders.
+            settings.policy.when_exhausted = WhenExhausted::Expire;
         }
         self.settings = settings.clone();
         self.apply(Command::SetCity(Box::new(settings)))

@@ -22,6 +22,7 @@ mod faults;
 mod fleet;
 mod journal;
 mod merchants;
+mod policies;
 pub mod repeats;
 pub mod store;
 mod world;
@@ -137,7 +138,7 @@ fn plan(seed: u64, minutes: u64) -> Plan {
 
 /// What has to happen in the whole campaign, and how often in 10,000 minutes of a seed at least, on average: a simulation
 /// in which nothing goes wrong proves nothing. About a third of what happens today.
-const LEAST: [(&str, u64); 45] = [
+const LEAST: [(&str, u64); 51] = [
     ("order placed", 2_500),
     ("delivered", 2_000),
     ("offered", 3_000),
@@ -152,6 +153,12 @@ const LEAST: [(&str, u64); 45] = [
     ("cancelled", 80),
     ("order called off", 80),
     ("order expired", 1),
+    ("another was faster", 450),
+    ("parked", 5),
+    ("search resumed", 5),
+    ("off after ignoring", 140),
+    ("offer woken", 800),
+    ("silence warned", 20),
     ("ready time changed", 150),
     ("taken back", 20),
     ("auto off", 40),

@@ -4,14 +4,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use dispatch_engine::{
     domain::{
-        ids::{OrderId, RiderId},
+        ids::{OfferId, OrderId, RiderId},
         order::OfferState,
         time::Timestamp,
     },
     engine::command::{Outcome, Refusal},
 };
 
-use super::{Checked, ensure};
+use super::{Checked, ensure, store::Store};
 
 /// How long a city is bound to remember what has ended.
 const MEMORY: Duration = Duration::from_secs(15 * 60);
@@ -38,6 +38,7 @@ impl Kind {
             Ok(Outcome::Declined) => Self::Declined,
             Ok(Outcome::Stepped { order, version, .. }) => Self::Stepped(*order, *version),
             Err(Refusal::OfferClosed(state)) => Self::Closed(*state),
+            Err(Refusal::OfferTaken) => Self::Closed(OfferState::Withdrawn),
             Err(
                 Refusal::Superseded
                 | Refusal::OrderBusy
@@ -64,9 +65,16 @@ struct First {
 pub struct Repeats {
     first: BTreeMap<RiderId, BTreeMap<u64, First>>,
     incarnation: u64,
+    /// The offers that requests were about.
+    about: BTreeMap<u64, OfferId>,
 }
 
 impl Repeats {
+    /// A request of this intent is about an offer.
+    pub fn is_about(&mut self, intent: u64, offer: OfferId) {
+        self.about.insert(intent, offer);
+    }
+
     pub fn new_incarnation(&mut self) {
         self.incarnation += 1;
     }
@@ -82,6 +90,7 @@ impl Repeats {
         now: Timestamp,
         (rider, intent): (RiderId, u64),
         result: &Result<Outcome, Refusal>,
+        store: &Store,
         known: impl Fn(OrderId) -> Option<i32>,
     ) -> Result<bool, String> {
         let kind = Kind::of(result);
@@ -97,7 +106,9 @@ impl Repeats {
             return Ok(false);
         };
         // An offer's end, and an order's, are remembered for a while, and not across a restart.
-        let remembered = first.incarnation == self.incarnation && now.since(first.at) < MEMORY;
+        // ... counted from the end itself: a rider may ask long after it.
+        let over = self.about.get(&intent).and_then(|offer| store.offers.get(offer)?.closed_at);
+        let remembered = first.incarnation == self.incarnation && now.since(over.unwrap_or(first.at)) < MEMORY;
         let same = match (first.kind, kind) {
             (Kind::Accepted, Kind::Accepted | Kind::Closed(OfferState::Accepted)) => true,
             (Kind::Accepted | Kind::Declined | Kind::Closed(_), Kind::Other) => !remembered,

@@ -11,6 +11,7 @@ use dispatch_engine::{
         duty::Duty,
         ids::{OfferId, OrderId, RiderId, TransitionId},
         order::{Custody, OfferState, OrderSpec, OrderStatus},
+        policy::DispatchPolicy,
         rider::RiderProfile,
         time::Timestamp,
         wallet::{Account, EntryType, Posting},
@@ -54,9 +55,16 @@ pub struct Store {
     stored: BTreeSet<TransitionId>,
     keys: BTreeMap<String, OrderId>,
     refs: BTreeMap<String, OrderId>,
+    /// The policy of this life: how many may be asked at once, and what an offer pays.
+    pub terms: DispatchPolicy,
 }
 
 impl Store {
+    /// An empty store of a city that keeps to these terms.
+    pub fn under(terms: DispatchPolicy) -> Self {
+        Self { terms, ..Self::default() }
+    }
+
     /// Stores a write whole, or says why not. An error of the outer result is a broken rule.
     pub fn commit(&mut self, write: &Write) -> Result<Result<(), RejectReason>, String> {
         ensure(self.stored.insert(write.transition()), || format!("{:?} was made twice", write.transition()))?;
@@ -88,8 +96,20 @@ impl Store {
     /// Writes down what later writes and a new incarnation depend on.
     pub fn describe(&self, out: &mut impl fmt::Write) -> fmt::Result {
         // What is left out follows from the rest, or never changes.
-        let Self { orders, open: _, offers, open_offers: _, ended, closed, riders, held: _, stored: _, keys, refs } =
-            self;
+        let Self {
+            orders,
+            open: _,
+            offers,
+            open_offers: _,
+            ended,
+            closed,
+            riders,
+            held: _,
+            stored: _,
+            keys,
+            refs,
+            terms: _,
+        } = self;
         for (id, Row { spec: _, state, history, meddled, accepted_minor, paid }) in orders {
             write!(out, "{id}{state:?}{history:?}{meddled}{accepted_minor:?}{paid}")?;
         }
@@ -148,6 +168,19 @@ impl Store {
             })?;
             row.accepted_minor = Some(offer.payout_minor);
         }
+        for offer in write.offers.iter().filter(|offer| !self.offers.contains_key(&offer.id)) {
+            let promised = row.spec.payout_minor + bonus_minor(&self.terms, offer.round);
+            ensure(offer.payout_minor == promised, || {
+                format!("{id} is offered for {} and pays {promised} in round {}", offer.payout_minor, offer.round)
+            })?;
+            let rider = offer.rider;
+            let other = self.open_offers.iter().find(|open| self.offers[*open].rider == rider);
+            ensure(other.is_none(), || format!("{rider} is asked for {id} and has {other:?} open"))?;
+        }
+        let promised = row.accepted_minor.filter(|_| to.rider.is_some());
+        ensure(to.payout_minor == promised, || format!("{id} pays {:?}, promised is {promised:?}", to.payout_minor))?;
+        ensure(!to.parked || to.status == OrderStatus::Queued, || format!("{id} is parked and {}", to.status))?;
+        ensure(!(from.parked && to.status == OrderStatus::Offered), || format!("{id} is parked and offered"))?;
         books_balance(row, write)?;
         if let Some(rider) = from.rider {
             self.held.entry(rider).or_default().remove(&id);
@@ -164,9 +197,12 @@ impl Store {
             ensure(held.len() == 1, || format!("{rider} holds {held:?}"))?;
         }
         write.offers.iter().for_each(|offer| self.upsert(offer));
-        if write.state.status != OrderStatus::Offered {
-            let open = self.open_offers.iter().find(|offer| self.offers[offer].orders.contains(&id));
-            ensure(open.is_none(), || format!("{id} is {} and {open:?} is still open", write.state.status))?;
+        let open = self.open_offers.iter().filter(|offer| self.offers[*offer].orders.contains(&id)).count();
+        if write.state.status == OrderStatus::Offered {
+            let batch = usize::try_from(self.terms.offer_batch).unwrap();
+            ensure((1..=batch).contains(&open), || format!("{id} is offered to {open} riders, {batch} are allowed"))?;
+        } else {
+            ensure(open == 0, || format!("{id} is {} and {open} offers are still open", write.state.status))?;
         }
         Ok(Ok(()))
     }
@@ -272,6 +308,11 @@ fn custody_follows(id: OrderId, from: &OrderState, to: &OrderState) -> Checked {
     let words =
         || format!("{id} ({} to {}): goods from {:?} to {:?}", from.status, to.status, from.custody, to.custody);
     ensure(fits, words)
+}
+
+/// What an offer pays beyond the order's own payout, reckoned here once more on purpose.
+fn bonus_minor(terms: &DispatchPolicy, round: u32) -> i64 {
+    (i64::from(round) * i64::from(terms.round_bonus_minor)).min(i64::from(terms.max_bonus_minor))
 }
 
 /// Money moves once, at the end of the work, as it was promised.

@@ -19,6 +19,7 @@ use dispatch_engine::{
         command::{Command, RejectReason},
         effect::{Alert, Effect, Write},
         invariants,
+        wake::WakeWhy,
     },
 };
 use rand::{RngExt, SeedableRng};
@@ -33,6 +34,7 @@ use super::{
     fleet::{Down, Frame},
     journal::Journal,
     merchants::Request,
+    policies,
     store::Store,
 };
 use crate::harness::{START, at, settings};
@@ -154,7 +156,8 @@ impl World {
         let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
         let faults = Faults::draw(&mut rng);
         let mut settings = settings();
-        settings.policy.ping_interval_s = 15;
+        settings.policy = policies::draw(&mut rng);
+        let terms = settings.policy.clone();
         Self {
             plan,
             now: START,
@@ -164,7 +167,7 @@ impl World {
             city: None,
             settings,
             incarnation: 0,
-            store: Store::default(),
+            store: Store::under(terms),
             journal: Journal::default(),
             auditor: Auditor::default(),
             devices: BTreeMap::new(),
@@ -331,7 +334,15 @@ impl World {
                 self.send_down(rider, session, Down::Notice(notice));
             }
             Effect::Alert(Alert::SilentCarrier { .. }) => self.count("silent carrier"),
-            Effect::Alert(_) | Effect::Measure(_) | Effect::Wake(_) => {}
+            Effect::Alert(Alert::NeedsOperator(_)) => self.count("parked"),
+            Effect::Wake(wake) => {
+                self.auditor.woken(self.now, &self.store, &self.settings.policy, wake)?;
+                self.count(match wake.why {
+                    WakeWhy::Offer => "offer woken",
+                    WakeWhy::AutoOffWarning => "silence warned",
+                });
+            }
+            Effect::Alert(_) | Effect::Measure(_) => {}
         }
         Ok(())
     }
@@ -343,7 +354,8 @@ impl World {
         result: &Result<dispatch_engine::engine::command::Outcome, dispatch_engine::engine::command::Refusal>,
     ) -> Checked {
         let mut repeats = std::mem::take(&mut self.auditor.repeats);
-        let verdict = repeats.judge(self.now, (rider, intent), result, |order| self.auditor.version_known(order));
+        let verdict =
+            repeats.judge(self.now, (rider, intent), result, &self.store, |order| self.auditor.version_known(order));
         self.auditor.repeats = repeats;
         if verdict? {
             self.count("request repeated");
