@@ -73,13 +73,16 @@ impl<K: Copy + Ord> Alarms<K> {
 
 impl City {
     /// When a rider must be looked at: when the fix goes stale of one in the index, when one who wants work has been
-    /// silent for too long.
+    /// silent for too long, when one with work in hand will soon be free.
     pub(super) fn rider_due(&self, live: &LiveRider, in_index: bool) -> Option<Timestamp> {
         let policy = &self.settings.policy;
         let stale = live.fix.filter(|_| in_index).map(|fix| fix.received_at + policy.fix_freshness() + INSTANT);
         let limit = Duration::from_secs(policy.auto_off_after_s.into());
         let silent = live.may_fall_silent().then(|| (live.heard_at + limit + INSTANT).max(self.grace_until));
-        [stale, silent].into_iter().flatten().min()
+        let soon = live.outlook.filter(|_| !in_index).and_then(|_| self.forward_from(live));
+        // Who could have been offered more work at the last tick was looked at by it.
+        let soon = soon.filter(|from| self.last_tick.is_none_or(|tick| *from > tick));
+        [stale, silent, soon].into_iter().flatten().min()
     }
 
     /// Sets a rider's alarm, unless it goes off early enough.
@@ -119,7 +122,7 @@ impl City {
     /// Another policy has other deadlines: everything is looked at once.
     pub(super) fn watch_everything(&mut self, now: Timestamp) {
         let riders: Vec<RiderId> = self.riders.keys().copied().collect();
-        riders.into_iter().for_each(|rider| self.reindex(now, rider));
+        riders.into_iter().for_each(|rider| self.plan_changed(now, rider));
         let offers: Vec<OfferId> = self.offers.keys().copied().collect();
         offers.into_iter().for_each(|offer| self.watch_offer(now, offer));
         let orders: Vec<OrderId> = self.queue.iter().map(|(order, _)| order).collect();

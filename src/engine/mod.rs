@@ -8,6 +8,8 @@ mod commit;
 mod counts;
 mod defects;
 pub mod effect;
+mod explain;
+mod forward;
 mod id_source;
 pub mod invariants;
 pub mod matching;

@@ -23,6 +23,7 @@ impl City {
         let Decision::Propose { order, rider, distance_m, eta, .. } = decision else { return };
         let offer = OfferId(self.ids.next(now));
         let hard_cap_at = now + self.settings.policy.offer_hard_cap();
+        let why = self.explain_choice(now, order, &[rider]);
         let Some(live) = self.orders.get_mut(&order) else { return };
         let record = OfferRecord {
             id: offer,
@@ -43,6 +44,7 @@ impl City {
         };
         live.offers.push(offer);
         live.exhausted_since = None;
+        live.explained = None;
         let mut next = live.state.clone();
         next.status = OrderStatus::Offered;
         next.offers_tried += 1;
@@ -53,6 +55,7 @@ impl City {
                 ("pickup_eta_ms", u64::try_from(eta.as_millis()).unwrap_or(u64::MAX).into()),
                 ("distance_m", distance_m.round().into()),
                 ("round", record.round.into()),
+                ("why", why),
             ]),
             ..EventDraft::new("offered", Actor::ENGINE)
         };
@@ -224,7 +227,7 @@ impl City {
             live.plan.push(PlanStop { kind: StopKind::Drop, order });
         }
         self.leave_queue(order);
-        self.reindex(now, rider);
+        self.plan_changed(now, rider);
         let Some(job) = self.job_view(order) else { return };
         if self.riders.get(&rider).is_some_and(|live| live.session != Some(session)) {
             // Whoever accepted is gone, and the session that came after it was shown an open offer.

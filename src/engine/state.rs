@@ -15,6 +15,7 @@ use super::{
     command::Command,
     counts::{OrderShare, RiderShare},
     effect::{OfferRecord, OrderState},
+    forward::{Outlook, Stands},
     view::{StopKind, WaitReason},
 };
 
@@ -48,6 +49,10 @@ pub(super) struct LiveRider {
     pub look_at: Option<Timestamp>,
     /// What the tally has of this rider.
     pub counted: RiderShare,
+    /// What the plan comes to, for a rider who may be offered more ahead of its end.
+    pub outlook: Option<Outlook>,
+    /// In which index the rider stands.
+    pub stands: Stands,
 }
 
 impl LiveRider {
@@ -68,6 +73,8 @@ impl LiveRider {
             silence_told: false,
             look_at: None,
             counted: RiderShare::NOTHING,
+            outlook: None,
+            stands: Stands::Nowhere,
         }
     }
 }
@@ -107,6 +114,10 @@ pub(super) struct LiveOrder {
     pub slack_ms: i64,
     /// What the tally has of this order.
     pub counted: OrderShare,
+    /// The reason to wait that its events explain last, since the last offer.
+    pub explained: Option<WaitReason>,
+    /// When its events last explained one.
+    pub explained_at: Option<Timestamp>,
 }
 
 impl LiveOrder {
@@ -167,6 +178,8 @@ pub(super) enum Then {
     Duty { rider: RiderId, number: u32, duty: Duty, reason: DutyReason, asked: Vec<(SessionId, ReplyTo)> },
     /// Nothing follows.
     Noted,
+    /// Why the order waits is stored among its events; the order is as before.
+    Explained,
 }
 
 /// What is remembered of an order for a while after its end, so that a repeated report gets its answer.

@@ -1,5 +1,7 @@
 //! Riders as they stand in the store. Their duty is written by the journal only.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -153,4 +155,13 @@ pub async fn profile(db: &Db, id: RiderId) -> Result<Option<(RiderProfile, Duty)
         Ok((profile, Duty::parse(&row.duty).map_err(|e| bad(&e))?))
     })
     .transpose()
+}
+
+/// The names of riders; ids of anything else are left out.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn names(db: &Db, ids: &[Uuid]) -> Result<BTreeMap<Uuid, String>, StoreError> {
+    let rows = sqlx::query!("SELECT id, name FROM riders WHERE id = ANY($1)", ids).fetch_all(db).await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.name)).collect())
 }

@@ -4,5 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod checks;
 mod journal;
 mod location_logs;
+mod notes;

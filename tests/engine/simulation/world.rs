@@ -155,6 +155,9 @@ impl World {
         let faults = Faults::draw(&mut rng);
         let mut settings = settings();
         settings.policy.ping_interval_s = 15;
+        // In every other seed riders are offered work ahead.
+        settings.policy.max_active_orders = [1, 1, 2, 3][usize::try_from(plan.seed % 4).unwrap()];
+        let capacity = usize::try_from(settings.policy.max_active_orders).unwrap();
         Self {
             plan,
             now: START,
@@ -164,7 +167,7 @@ impl World {
             city: None,
             settings,
             incarnation: 0,
-            store: Store::default(),
+            store: Store::for_riders_with(capacity),
             journal: Journal::default(),
             auditor: Auditor::default(),
             devices: BTreeMap::new(),
