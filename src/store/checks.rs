@@ -50,9 +50,9 @@ pub async fn run(db: &Db) -> Result<Vec<Check>, StoreError> {
                      UNION ALL
                      SELECT rider_id, city, ended_at, -1 FROM orders
                      WHERE rider_id IS NOT NULL AND assigned_at IS NOT NULL AND ended_at IS NOT NULL) AS steps
-               JOIN (SELECT city, max(coalesce((policy->>'max_active_orders')::int, 1)) AS most
+               LEFT JOIN (SELECT city, max(coalesce((policy->>'max_active_orders')::int, 1)) AS most
                      FROM city_policies GROUP BY city) AS policies USING (city)) AS held
-           WHERE n > most"#
+           WHERE n > coalesce(most, 1)"#
     )
     .fetch_one(&mut *tx)
     .await?;

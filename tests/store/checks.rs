@@ -22,10 +22,10 @@ async fn a_rider_with_too_many_orders_at_a_time_is_found() {
         bed.commit(vec![Write::Place(order), Write::Order(taken)]).await;
     }
     assert_eq!(broken(&bed).await, 1, "two at a time, and one is allowed");
-    let sql = "UPDATE city_policies SET policy = policy || '{\"max_active_orders\": 2}' WHERE city = $1";
+    let sql = "INSERT INTO city_policies VALUES ($1, 1, '{\"max_active_orders\": 2}', 'ada', 'epoch')";
     sqlx::query(sql).bind(bed.city.as_str()).execute(&bed.db).await.unwrap();
     assert_eq!(broken(&bed).await, 0, "two are allowed");
-    let sql = "UPDATE city_policies SET policy = policy - 'max_active_orders' WHERE city = $1";
+    let sql = "UPDATE city_policies SET policy = '{}' WHERE city = $1";
     sqlx::query(sql).bind(bed.city.as_str()).execute(&bed.db).await.unwrap();
     assert_eq!(broken(&bed).await, 1, "one is the default");
     // One after the other, to the millisecond.

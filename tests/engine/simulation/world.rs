@@ -346,7 +346,9 @@ impl World {
         result: &Result<dispatch_engine::engine::command::Outcome, dispatch_engine::engine::command::Refusal>,
     ) -> Checked {
         let mut repeats = std::mem::take(&mut self.auditor.repeats);
-        let verdict = repeats.judge(self.now, (rider, intent), result, |order| self.auditor.version_known(order));
+        let known = |order| self.auditor.version_known(order);
+        let ended = |order| self.store.orders.get(&order).and_then(|row| row.state.ended_at);
+        let verdict = repeats.judge(self.now, (rider, intent), result, known, ended);
         self.auditor.repeats = repeats;
         if verdict? {
             self.count("request repeated");
