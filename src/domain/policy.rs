@@ -73,7 +73,8 @@ pub struct DispatchPolicy {
     pub fix_freshness_s: u32,
     /// Seconds of silence after which an idle rider is taken off duty.
     pub auto_off_after_s: u32,
-    /// Active orders a rider may hold. One in this version.
+    /// Active orders a rider may hold, 1 to [`MOST_ACTIVE_ORDERS`]. Beyond one, a rider who will soon be free is offered
+    /// the next order ahead (`forward_within_s`).
     pub max_active_orders: u32,
     /// Seconds before a rider who let an offer pass unanswered is offered the same order again.
     pub ignored_cooldown_s: u32,
@@ -113,7 +114,26 @@ pub struct DispatchPolicy {
     /// Seconds before a silent rider is taken off duty at which the device is woken once, at most half of
     /// `auto_off_after_s`; 0 is never.
     pub auto_off_warning_s: u32,
+    /// Seconds within which a rider with orders in hand must be expected to have finished them to be offered the next one;
+    /// 0 for never.
+    pub forward_within_s: u32,
+    /// Seconds that taking goods over at a counter is expected to take. Assumed: operators measure their own.
+    pub pickup_service_s: u32,
+    /// Seconds that handing goods over at a door is expected to take. Assumed as well.
+    pub drop_service_s: u32,
+    /// The longest estimated time to the pickup with which a rider is asked, seconds; 0 for any. Radii bound metres, this
+    /// bounds time: a walker who is as far away as a motorcycle may be is no help. Goods that a rider handed over in the
+    /// street are fetched however long it takes.
+    pub max_pickup_eta_s: u32,
+    /// Seconds between two explanations of why one due order is not assigned, at least; 0 for none.
+    pub explain_every_s: u32,
 }
+
+/// The most orders that any policy lets a rider hold at once.
+pub const MOST_ACTIVE_ORDERS: u32 = 4;
+
+/// The longest that a stop, or the rest of a plan, is ever expected to take, seconds.
+const LONGEST_S: u32 = 3_600;
 
 impl Default for DispatchPolicy {
     fn default() -> Self {
@@ -147,6 +167,11 @@ impl Default for DispatchPolicy {
             max_bonus_minor: 0,
             wake_after_s: 5,
             auto_off_warning_s: 120,
+            forward_within_s: 300,
+            pickup_service_s: 90,
+            drop_service_s: 90,
+            max_pickup_eta_s: 2_700,
+            explain_every_s: 60,
         }
     }
 }
@@ -188,8 +213,19 @@ impl DispatchPolicy {
         if !(1..=256).contains(&self.candidates) {
             return bad("candidates", "must lie in 1..=256");
         }
-        if self.max_active_orders != 1 {
-            return bad("max_active_orders", "this version dispatches one order per rider");
+        if !(1..=MOST_ACTIVE_ORDERS).contains(&self.max_active_orders) {
+            return bad("max_active_orders", "must lie in 1..=4");
+        }
+        let stays = [
+            ("forward_within_s", self.forward_within_s),
+            ("pickup_service_s", self.pickup_service_s),
+            ("drop_service_s", self.drop_service_s),
+        ];
+        if let Some((field, _)) = stays.into_iter().find(|(_, seconds)| *seconds > LONGEST_S) {
+            return bad(field, "must not be above 3600");
+        }
+        if (1..60).contains(&self.max_pickup_eta_s) {
+            return bad("max_pickup_eta_s", "must be 0 or at least 60");
         }
         if self.fix_freshness_s < self.ping_interval_s {
             return bad("fix_freshness_s", "must not be below ping_interval_s");
@@ -268,6 +304,12 @@ impl DispatchPolicy {
         (!before.is_zero()).then(|| limit - before)
     }
 
+    /// The longest time to a pickup with which a rider is asked.
+    #[must_use]
+    pub fn max_pickup_eta(&self) -> Option<Duration> {
+        (self.max_pickup_eta_s > 0).then(|| Duration::from_secs(self.max_pickup_eta_s.into()))
+    }
+
     /// The search radius after an order has been due for `waited`.
     #[must_use]
     pub fn radius_after(&self, waited: Duration) -> f64 {
@@ -326,6 +368,18 @@ mod tests {
         ] {
             assert_eq!(policy.validate().map_err(|bad| bad.field), Err(field));
         }
+    }
+
+    #[test]
+    fn capacity_and_bounds_are_judged() {
+        let judged = |policy: DispatchPolicy| policy.validate().map_err(|bad| bad.field);
+        let default = DispatchPolicy::default;
+        assert_eq!(judged(DispatchPolicy { max_active_orders: 4, max_pickup_eta_s: 0, ..default() }), Ok(()));
+        for orders in [0, 5] {
+            assert_eq!(judged(DispatchPolicy { max_active_orders: orders, ..default() }), Err("max_active_orders"));
+        }
+        assert_eq!(judged(DispatchPolicy { max_pickup_eta_s: 59, ..default() }), Err("max_pickup_eta_s"));
+        assert_eq!(judged(DispatchPolicy { drop_service_s: 3_601, ..default() }), Err("drop_service_s"));
     }
 
     #[test]

@@ -73,11 +73,14 @@ impl<K: Copy + Ord> Alarms<K> {
 
 impl City {
     /// When a rider must be looked at: when the fix goes stale of one in the index, when one who wants work has been
-    /// silent for long, and for too long.
+    /// silent for long, and for too long, when one with work in hand will soon be free.
     pub(super) fn rider_due(&self, live: &LiveRider, in_index: bool) -> Option<Timestamp> {
         let policy = &self.settings.policy;
         let stale = live.fix.filter(|_| in_index).map(|fix| fix.received_at + policy.fix_freshness() + INSTANT);
-        [stale, self.silent_at(live), self.warning_due(live)].into_iter().flatten().min()
+        let soon = live.outlook.filter(|_| !in_index).and_then(|_| self.forward_from(live));
+        // Who could have been offered more work at the last tick was looked at by it.
+        let soon = soon.filter(|from| self.last_tick.is_none_or(|tick| *from > tick));
+        [stale, self.silent_at(live), self.warning_due(live), soon].into_iter().flatten().min()
     }
 
     /// When a rider has been silent for longer than the policy allows.
@@ -127,7 +130,7 @@ impl City {
     /// Another policy has other deadlines: everything is looked at once.
     pub(super) fn watch_everything(&mut self, now: Timestamp) {
         let riders: Vec<RiderId> = self.riders.keys().copied().collect();
-        riders.into_iter().for_each(|rider| self.reindex(now, rider));
+        riders.into_iter().for_each(|rider| self.plan_changed(now, rider));
         let offers: Vec<OfferId> = self.offers.keys().copied().collect();
         offers.into_iter().for_each(|offer| self.watch_offer(now, offer));
         let orders: Vec<OrderId> = self.queue.iter().map(|(order, _)| order).collect();

@@ -19,7 +19,7 @@ use super::{
     id_source::IdSource,
     matching::Brain,
     order_queue::OrderQueue,
-    rider_index::{Means, RiderIndex},
+    rider_index::RiderIndex,
     state::{ClosedOffer, Deferred, EndedOrder, LiveOrder, LiveRider, Pending},
     unsaved::Unsaved,
     view::Counts,
@@ -45,6 +45,14 @@ pub struct City {
     pub(super) scheduled: BTreeSet<(Timestamp, OrderId)>,
     pub(super) queue: OrderQueue,
     pub(super) index: RiderIndex,
+    /// Where the riders are who may not be offered work now: looked at only to explain why they were not asked.
+    pub(super) aside: RiderIndex,
+    /// Riders in the index who have work in hand.
+    pub(super) ahead: usize,
+    /// The most orders that a rider may hold, by any policy under which one of them may have been taken.
+    pub(super) most_active: u32,
+    /// Reasons to wait that this tick has explained.
+    pub(super) explained: usize,
     /// One per rider at most; the rider's `look_at`.
     pub(super) rider_alarms: Alarms<RiderId>,
     pub(super) offer_alarms: Alarms<OfferId>,
@@ -97,6 +105,7 @@ impl City {
     #[must_use]
     pub fn new(settings: domain::city::City, seed: u64, brain: Brain) -> Self {
         let (lon, lat) = settings.boundary.middle();
+        let most_active = settings.policy.max_active_orders;
         Self {
             settings,
             brain,
@@ -108,6 +117,10 @@ impl City {
             scheduled: BTreeSet::new(),
             queue: OrderQueue::default(),
             index: RiderIndex::around(lat, lon),
+            aside: RiderIndex::around(lat, lon),
+            ahead: 0,
+            most_active,
+            explained: 0,
             rider_alarms: Alarms::default(),
             offer_alarms: Alarms::default(),
             round_alarms: Alarms::default(),
@@ -158,7 +171,9 @@ impl City {
             }
             Command::Committed { transition } => self.committed(now, transition),
             Command::Rejected { transition, why } => self.rejected(now, transition, &why),
+            Command::Explain { order, reply } => self.explain(now, order, reply),
             Command::SetCity(settings) => {
+                self.most_active = self.most_active.max(settings.policy.max_active_orders);
                 self.settings = *settings;
                 self.watch_everything(now);
                 self.forgive_for_higher_payouts();
@@ -217,36 +232,30 @@ impl City {
         None
     }
 
-    /// Brings the index in line with a rider: in it stand the riders who may be offered work.
+    /// Brings the index in line with a rider: in it stand the riders who may be offered work, the others stand aside.
     pub(super) fn reindex(&mut self, now: Timestamp, rider: RiderId) {
-        let live = self.riders.get(&rider);
-        let place = live.filter(|live| self.is_offerable(now, live)).and_then(|live| Some((live.fix?, &live.profile)));
-        match place {
-            Some((fix, profile)) => {
-                let means = Means { vehicle: profile.vehicle, free_units: profile.capacity_units };
-                self.index.put(rider, fix.position, means);
-            }
-            None => self.index.remove(rider),
-        }
-        let due = live.and_then(|live| {
-            // Most pings find an alarm that goes off earlier.
-            self.rider_due(live, place.is_some()).filter(|due| live.look_at.is_none_or(|set| set > *due))
-        });
+        let Some(live) = self.riders.get(&rider) else { return };
+        let (before, standing) = (live.stands, self.standing(live, self.is_offerable(now, live)));
+        // Most pings find an alarm that goes off earlier.
+        let due = self.rider_due(live, standing.0.in_index());
+        let due = due.filter(|due| live.look_at.is_none_or(|set| set > *due));
+        self.stand(rider, before, standing);
         if due.is_some() {
             self.watch_rider(now, rider, due);
         }
         self.touch_rider(rider);
     }
 
-    /// Whether a rider may be asked at all: wants work and may, is connected, fresh and free.
+    /// Whether a rider may be asked at all: wants work and may, is connected, fresh, and free or soon free.
     pub(super) fn is_offerable(&self, now: Timestamp, live: &LiveRider) -> bool {
-        let room = usize::try_from(self.settings.policy.max_active_orders).unwrap_or(usize::MAX);
         live.duty == Duty::On
             && live.stored_duty == Duty::On
             && live.next_duty.is_none()
             && live.session.is_some()
             && live.offer.is_none()
-            && (live.orders.len() < room || self.defects.has(Defect::OffersToTheBusy))
+            && (live.orders.is_empty()
+                || self.forward_from(live).is_some_and(|from| from <= now)
+                || self.defects.has(Defect::OffersToTheBusy))
             && live.profile.may_work()
             && self.is_fresh(now, live)
     }

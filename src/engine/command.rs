@@ -12,7 +12,7 @@ use crate::domain::{
     time::Timestamp,
 };
 
-use super::view::{JobView, OfferView};
+use super::view::{JobView, OfferView, OrderExplained};
 
 /// Everything that happens to a city. The time comes beside it, as an argument of `City::apply`.
 #[derive(Clone, Debug)]
@@ -132,6 +132,13 @@ pub enum Command {
     },
     /// The city's own settings changed (policy, status, boundary).
     SetCity(Box<City>),
+    /// Somebody wants to know why an order stands where it stands. Changes nothing.
+    Explain {
+        /// The order.
+        order: OrderId,
+        /// Answered with [`Outcome::Explained`].
+        reply: ReplyTo,
+    },
 }
 
 /// A rider's answer to an offer.
@@ -292,6 +299,8 @@ pub enum Outcome {
     },
     /// A placement that was stored before: the answer that it got.
     Replayed(Value),
+    /// Why an order stands where it stands.
+    Explained(Box<OrderExplained>),
 }
 
 /// What a device needs to resume.

@@ -20,7 +20,12 @@ impl City {
         let Some(pending) = self.take_pending(transition) else { return };
         let order = pending.change.map(|(order, state)| {
             if let Some(live) = self.orders.get_mut(&order) {
-                live.state = *state;
+                // A note leaves the order as it is, and what runs ahead in it.
+                if matches!(pending.then, Then::Explained) {
+                    live.state.next_seq = state.next_seq;
+                } else {
+                    live.state = *state;
+                }
                 live.pending = false;
             }
             self.touch_order(order);
@@ -37,7 +42,7 @@ impl City {
             (Then::OffersOver { records, why, reply }, order) => self.offers_over(now, order, records, why, reply),
             (Then::Progressed { rider, step, reply }, Some(order)) => self.step_stored(now, order, rider, step, reply),
             (Then::Cancelled { withdrawn, reply }, Some(order)) => self.cancel_stored(now, order, withdrawn, reply),
-            (Then::ReadyChanged { reply }, Some(order)) => self.ready_stored(order, reply),
+            (Then::ReadyChanged { reply }, Some(order)) => self.ready_stored(now, order, reply),
             (Then::TakenBack { rider }, Some(order)) => self.take_back_stored(now, order, rider),
             (Then::Expired, Some(order)) => {
                 self.end_order(now, order);
@@ -47,6 +52,7 @@ impl City {
             (Then::OfferNoted { .. }, _) => {}
             (Then::Parked, Some(order)) => self.parked_stored(order),
             (Then::SearchResumed, Some(order)) => self.search_resumed(order),
+            (Then::Explained, _) => {}
             // Every transition of an order names its order.
             (
                 Then::Queued
@@ -96,6 +102,12 @@ impl City {
                     self.refuse(*reply, refusal(why));
                 }
                 self.duty_refused(now, rider, number, reason);
+            }
+            Then::Explained => {
+                // Tried again when its time comes.
+                if let Some(live) = order.and_then(|order| self.orders.get_mut(&order)) {
+                    live.explained = None;
+                }
             }
             // The next tick tries again.
             Then::Queued

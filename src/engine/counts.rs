@@ -7,6 +7,7 @@ use crate::domain::{duty::Duty, time::Timestamp};
 
 use super::{
     city::City,
+    forward::Stands,
     state::{LiveOrder, LiveRider},
     view::Counts,
 };
@@ -86,9 +87,10 @@ impl City {
     fn add_plain_figures(&self, now: Timestamp, counts: &mut Counts) {
         // Who has gone stale since the last tick is still in the index, and due.
         let stale = self.rider_alarms.due(now).filter(|rider| {
-            self.index.contains(*rider) && self.riders.get(rider).is_some_and(|live| !self.is_fresh(now, live))
+            let live = self.riders.get(rider);
+            live.is_some_and(|live| live.stands == Stands::Ready && !self.is_fresh(now, live))
         });
-        counts.riders_idle = number(self.index.len() - stale.count());
+        counts.riders_idle = number(self.index.len() - self.ahead - stale.count());
         counts.offers_open = number(self.offers.len());
         counts.writes_pending = number(self.pending.len());
         counts.delivered = self.delivered;
@@ -128,7 +130,7 @@ impl City {
         let mut counts = Counts::default();
         for live in self.riders.values() {
             counts.exchange_rider(RiderShare::NOTHING, live.share());
-            counts.riders_idle += u32::from(self.is_offerable(now, live));
+            counts.riders_idle += u32::from(live.orders.is_empty() && self.is_offerable(now, live));
         }
         for live in self.orders.values() {
             counts.exchange_order(OrderShare::default(), live.share());

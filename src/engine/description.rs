@@ -24,6 +24,12 @@ impl City {
             scheduled,
             queue,
             index,
+            // Where the riders stand, which they know themselves.
+            aside: _,
+            ahead: _,
+            most_active,
+            // Counts within a tick.
+            explained: _,
             rider_alarms,
             offer_alarms,
             round_alarms,
@@ -58,6 +64,6 @@ impl City {
             out,
             "{pending:?}{placing}{deferred:?}{closed_offers:?}{ended_orders:?}{memory:?}{duty_unsaved:?}{unsaved:?}"
         )?;
-        write!(out, "{last_tick:?}{grace_until:?}{effects:?}")
+        write!(out, "{last_tick:?}{grace_until:?}{effects:?}{most_active}")
     }
 }

@@ -139,6 +139,8 @@ pub enum Write {
     },
     /// A change of duty.
     Duty(DutyWrite),
+    /// An event of an order that leaves the order as it is.
+    Note(NoteWrite),
 }
 
 impl Write {
@@ -150,6 +152,7 @@ impl Write {
             Self::Order(write) => write.transition,
             Self::Offer { transition, .. } => *transition,
             Self::Duty(write) => write.transition,
+            Self::Note(write) => write.transition,
         }
     }
 }
@@ -188,6 +191,19 @@ pub struct OrderWrite {
     pub postings: Vec<Posting>,
     /// Currency of the postings.
     pub currency: Currency,
+}
+
+/// Adds an event to an order whose stored version is `version`, and leaves the version as it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NoteWrite {
+    /// The write.
+    pub transition: TransitionId,
+    /// The order.
+    pub order: OrderId,
+    /// Its version, before and after.
+    pub version: i32,
+    /// What is to be remembered, under the order's next number.
+    pub event: OrderEvent,
 }
 
 /// Sets a rider's duty and adds it to the log.

@@ -13,6 +13,7 @@ use crate::domain::{
 use super::{
     alarms::INSTANT,
     city::City,
+    forward::Stands,
     snapshot::stops_left,
     state::{LiveOrder, Then},
 };
@@ -82,7 +83,8 @@ fn custody_agrees(live: &LiveOrder) -> Result<(), Broken> {
 }
 
 fn riders_agree_with_orders(city: &City) -> Result<(), Broken> {
-    let capacity = usize::try_from(city.settings.policy.max_active_orders).unwrap_or(usize::MAX);
+    // By a policy that was lowered meanwhile, a rider may hold more than is offered now.
+    let capacity = usize::try_from(city.most_active).unwrap_or(usize::MAX);
     for (id, live) in &city.riders {
         ensure(live.orders.len() <= capacity, || format!("{id:?} holds {:?}", live.orders))?;
         let mut wanted = Vec::new();
@@ -95,6 +97,7 @@ fn riders_agree_with_orders(city: &City) -> Result<(), Broken> {
             wanted.extend(status.into_iter().flat_map(|status| stops_left(status, *order)));
         }
         ensure(live.plan == wanted, || format!("{id:?} plans {:?} instead of {wanted:?}", live.plan))?;
+        ensure(live.outlook == city.outlook(live), || format!("{id:?} has an old outlook: {:?}", live.outlook))?;
         ensure(live.offer.is_none_or(|offer| city.offers.get(&offer).is_some_and(|o| o.rider == *id)), || {
             format!("{id:?} has an offer {:?} that is not open", live.offer)
         })?;
@@ -158,17 +161,28 @@ fn duties_agree(city: &City) -> Result<(), Broken> {
 }
 
 fn index_agrees(city: &City, now: Timestamp) -> Result<(), Broken> {
-    let mut indexed = 0;
+    let (mut indexed, mut ahead, mut aside) = (0, 0, 0);
     for (id, live) in &city.riders {
         let in_index = city.index.contains(*id);
         indexed += usize::from(in_index);
+        ahead += usize::from(live.stands == Stands::Ahead);
+        aside += usize::from(live.stands == Stands::Aside);
+        ensure(live.stands.in_index() == in_index, || format!("{id:?} stands in the index or not"))?;
+        ensure(live.stands != Stands::Ready || live.orders.is_empty(), || {
+            format!("{id:?} is busy and indexed as idle")
+        })?;
+        ensure((live.stands == Stands::Aside) == city.aside.contains(*id), || format!("{id:?} stands aside or not"))?;
+        // Who will soon be free joins the index by the next tick.
+        let soon = city.forward_from(live).is_some_and(|from| city.last_tick.is_none_or(|tick| from > tick));
         // A rider who has just gone stale stays in the index until the next tick; matching looks at the age itself.
         if city.is_offerable(now, live) {
-            ensure(in_index, || format!("{id:?} may be offered work and is not in the index"))?;
+            ensure(in_index || soon, || format!("{id:?} may be offered work and is not in the index"))?;
         } else if in_index {
             ensure(!city.is_fresh(now, live), || format!("{id:?} is in the index and may not be offered work"))?;
         }
     }
+    ensure(ahead == city.ahead, || format!("{ahead} riders are indexed with work in hand, not {}", city.ahead))?;
+    ensure(aside == city.aside.len(), || "an unknown rider stands aside".to_owned())?;
     ensure(indexed == city.index.len(), || "the index holds an unknown rider".to_owned())
 }
 
@@ -220,7 +234,10 @@ fn pending_agrees(city: &City) -> Result<(), Broken> {
         if let Some((order, next)) = &pending.change {
             ensure(with_journal.insert(*order), || format!("{order:?} has two writes with the journal"))?;
             ensure(
-                city.orders.get(order).is_some_and(|live| live.pending && next.version == live.state.version + 1),
+                city.orders.get(order).is_some_and(|live| {
+                    let step = i32::from(!matches!(pending.then, Then::Explained));
+                    live.pending && next.version == live.state.version + step
+                }),
                 || format!("the write of {order:?} does not follow its version"),
             )?;
         } else {

@@ -10,6 +10,8 @@ mod defects;
 #[cfg(feature = "fault-injection")]
 mod description;
 pub mod effect;
+mod explain;
+mod forward;
 mod id_source;
 pub mod invariants;
 pub mod matching;

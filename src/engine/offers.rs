@@ -25,6 +25,8 @@ impl City {
     /// Asks riders: reserves both sides and stores the offers; the devices hear of them after the commit.
     pub(super) fn open_offers(&mut self, now: Timestamp, decision: Decision) {
         let Decision::Propose { order, riders, .. } = decision else { return };
+        let chosen: Vec<RiderId> = riders.iter().map(|candidate| candidate.rider).collect();
+        let mut why = Some(self.explain_choice(now, order, &chosen));
         let Some(live) = self.orders.get(&order) else { return };
         let (payout_minor, bonus_minor) = (self.payout_now(live), self.payout_now(live) - live.spec.payout_minor);
         let mut next = live.state.clone();
@@ -59,6 +61,10 @@ impl City {
                 particulars.insert("bonus_minor".to_owned(), bonus_minor.into());
                 particulars.insert("policy_version".to_owned(), self.settings.policy_version.into());
             }
+            if let Some(why) = why.take() {
+                // One explanation for all who are asked together.
+                particulars.insert("why".to_owned(), why);
+            }
             events.push(EventDraft { data: particulars, ..EventDraft::new("offered", Actor::ENGINE) });
             records.push(record);
         }
@@ -68,6 +74,7 @@ impl City {
         if let Some(live) = self.orders.get_mut(&order) {
             live.offers.extend(&offers);
             live.exhausted_since = None;
+            live.explained = None;
         }
         for record in &records {
             if let Some(live) = self.riders.get_mut(&record.rider) {
@@ -257,7 +264,7 @@ impl City {
             live.plan.push(PlanStop { kind: StopKind::Drop, order });
         }
         self.leave_queue(order);
-        self.reindex(now, rider);
+        self.plan_changed(now, rider);
         let Some(job) = self.job_view(order) else { return };
         if self.riders.get(&rider).is_some_and(|live| live.session != Some(session)) {
             // Whoever accepted is gone, and the session that came after it was shown an open offer.

@@ -117,6 +117,8 @@ impl City {
             write: None,
             declined: std::collections::BTreeMap::new(),
             asked_at: None,
+            explained: None,
+            explained_at: None,
         }
     }
 
@@ -239,6 +241,7 @@ impl City {
         if status == OrderStatus::Returning {
             if let Some(rider) = rider {
                 self.plan_return(rider, order);
+                self.plan_changed(now, rider);
                 let job = self.job_view(order).map(Box::new);
                 self.notify(rider, Notice::OrderChanged { job, order, status, why: "cancelled" });
             }
@@ -284,7 +287,7 @@ impl City {
     }
 
     /// The new ready time is stored.
-    pub(super) fn ready_stored(&mut self, order: OrderId, reply: ReplyTo) {
+    pub(super) fn ready_stored(&mut self, now: Timestamp, order: OrderId, reply: ReplyTo) {
         let Some(live) = self.orders.get_mut(&order) else { return };
         let (outcome, status, rider) = (receipt(live), live.state.status, live.state.rider);
         if status.is_waiting() && live.wait != WaitReason::Scheduled {
@@ -294,6 +297,7 @@ impl City {
             self.enter_line(order);
         }
         if let Some(rider) = rider {
+            self.plan_changed(now, rider);
             let job = self.job_view(order).map(Box::new);
             self.notify(rider, Notice::OrderChanged { job, order, status, why: "ready_changed" });
         }
@@ -331,6 +335,7 @@ impl City {
             live.orders.retain(|held| *held != order);
             live.plan.retain(|stop| stop.order != order);
         }
+        self.look_ahead(rider);
         self.work_finished(now, rider);
     }
 
@@ -348,7 +353,7 @@ pub(super) fn receipt(live: &LiveOrder) -> Outcome {
 }
 
 /// Gives events their numbers and the order's version.
-fn number_events(state: &mut OrderState, now: Timestamp, drafts: Vec<EventDraft>) -> Vec<OrderEvent> {
+pub(super) fn number_events(state: &mut OrderState, now: Timestamp, drafts: Vec<EventDraft>) -> Vec<OrderEvent> {
     drafts
         .into_iter()
         .map(|draft| {

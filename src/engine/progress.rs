@@ -1,7 +1,6 @@
 //! A rider's steps with an order, from the counter to the door, and who holds the goods meanwhile.
 
 use crate::domain::{
-    duty::{Duty, DutyReason},
     ids::{OrderId, ReplyTo, RiderId, SessionId},
     order::{Actor, Custody, OrderStatus, Step, next_status},
     time::Timestamp,
@@ -152,13 +151,11 @@ impl City {
                 }
                 self.release_rider(now, rider, order);
                 self.enter_line(order);
-                if self.riders.get(&rider).is_some_and(|live| live.duty == Duty::On && live.orders.is_empty()) {
-                    self.set_duty(now, rider, Duty::Off, DutyReason::Breakdown, Vec::new());
-                }
+                self.relieve(now, rider);
             }
             Step::AtPickup | Step::AtDropoff | Step::AttemptFailed => {}
         }
-        self.touch_rider(rider);
+        self.plan_changed(now, rider);
         // An order that ended, or waits for another rider, has left this one's hands.
         let job = self.job_view(order).map(Box::new);
         self.reply(reply, Ok(Outcome::Stepped { order, status: state.status, version: state.version, job }));
@@ -181,8 +178,10 @@ impl City {
     /// Replaces what is left of an order's stops by the way back.
     pub(super) fn plan_return(&mut self, rider: RiderId, order: OrderId) {
         if let Some(live) = self.riders.get_mut(&rider) {
+            // Where the order's stops were: what was taken first is finished first.
+            let place = live.plan.iter().position(|stop| stop.order == order).unwrap_or(live.plan.len());
             live.plan.retain(|stop| stop.order != order);
-            live.plan.push(PlanStop { kind: StopKind::Return, order });
+            live.plan.insert(place, PlanStop { kind: StopKind::Return, order });
         }
     }
 

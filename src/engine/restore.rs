@@ -77,9 +77,13 @@ impl City {
             city.watch_rider_again(now, rider);
             city.touch_rider(rider);
         }
-        for (spec, state) in image.orders {
+        // A rider goes on with the orders in hand as they were taken.
+        let mut orders = image.orders;
+        orders.sort_by_key(|(spec, state)| (state.assigned_at, spec.id));
+        for (spec, state) in orders {
             city.restore_order(now, spec, state);
         }
+        city.restore_plans(now);
         for offer in image.offers {
             city.restore_offer(now, offer);
         }

@@ -67,7 +67,7 @@ impl City {
         }
         live.session = None;
         // Away, but still here: an open offer and the work in hand wait for the reconnect.
-        self.index.remove(rider);
+        self.step_aside(rider);
         self.touch_rider(rider);
         self.forget_if_gone(rider);
     }
@@ -89,6 +89,7 @@ impl City {
                 live.look_at.into_iter().for_each(|at| self.rider_alarms.unset(at, rider));
             }
             self.index.remove(rider);
+            self.aside.remove(rider);
             self.touched.riders.remove(&rider);
             self.touched.gone.insert(rider);
         }
@@ -134,8 +135,10 @@ impl City {
         } else if barred {
             // The goods in hand must arrive first.
             live.next_duty = Some(Duty::Off);
+            self.withdraw_offer_of(now, rider, "not_allowed");
         }
-        self.reindex(now, rider);
+        // Another vehicle takes another time.
+        self.plan_changed(now, rider);
     }
 
     pub(super) fn ask_duty(&mut self, now: Timestamp, rider: RiderId, session: SessionId, duty: Duty, reply: ReplyTo) {
@@ -154,6 +157,10 @@ impl City {
             live.next_duty = Some(duty);
             let outcome = Outcome::Duty { duty: live.stored_duty, next: live.next_duty };
             self.reply(reply, Ok(outcome));
+            if !accepting {
+                // What is in hand is finished; nothing more is taken.
+                self.withdraw_offer_of(now, rider, "off_duty");
+            }
             return self.reindex(now, rider);
         }
         live.next_duty = None;
@@ -188,7 +195,7 @@ impl City {
     }
 
     /// Takes back the open offer of a rider, unless its answer is already with the journal.
-    fn withdraw_offer_of(&mut self, now: Timestamp, rider: RiderId, why: &'static str) {
+    pub(super) fn withdraw_offer_of(&mut self, now: Timestamp, rider: RiderId, why: &'static str) {
         let Some(offer) = self.riders.get(&rider).and_then(|live| live.offer) else { return };
         // An offer on its way to the journal is taken back when the commit arrives and finds the rider unwilling.
         self.close_offer(now, offer, OfferState::Withdrawn, None, why, None);

@@ -51,7 +51,7 @@ impl City {
         }
     }
 
-    fn order_view(&self, order: OrderId) -> Option<OrderView> {
+    pub(super) fn order_view(&self, order: OrderId) -> Option<OrderView> {
         let live = self.orders.get(&order)?;
         let waiting_for = live.state.status.is_waiting().then_some(match (live.pending, live.offers.is_empty()) {
             (true, _) => WaitReason::Committing,

@@ -15,6 +15,7 @@ use super::{
     command::Command,
     counts::{OrderShare, RiderShare},
     effect::{OfferRecord, OrderState},
+    forward::{Outlook, Stands},
     view::{StopKind, WaitReason},
 };
 
@@ -54,6 +55,10 @@ pub(super) struct LiveRider {
     pub ignored: u32,
     /// The device was woken because its silence lasts.
     pub warned: bool,
+    /// What the plan comes to, for a rider who may be offered more ahead of its end.
+    pub outlook: Option<Outlook>,
+    /// In which index the rider stands.
+    pub stands: Stands,
 }
 
 impl LiveRider {
@@ -77,6 +82,8 @@ impl LiveRider {
             duties_pending: 0,
             ignored: 0,
             warned: false,
+            outlook: None,
+            stands: Stands::Nowhere,
         }
     }
 }
@@ -122,6 +129,10 @@ pub(super) struct LiveOrder {
     pub declined: BTreeMap<RiderId, i64>,
     /// When somebody was last asked; a restart knows it of open offers only.
     pub asked_at: Option<Timestamp>,
+    /// The reason to wait that its events explain last, since the last offer.
+    pub explained: Option<WaitReason>,
+    /// When its events last explained one.
+    pub explained_at: Option<Timestamp>,
 }
 
 impl LiveOrder {
@@ -192,6 +203,8 @@ pub(super) enum Then {
     Parked,
     /// The search begins anew.
     SearchResumed,
+    /// Why the order waits is stored among its events; the order is as before.
+    Explained,
 }
 
 /// What is remembered of an order for a while after its end, so that a repeated report gets its answer.

@@ -13,11 +13,12 @@ use super::{
     city::{City, Remembered},
     defects::Defect,
     effect::{Alert, Notice},
-    matching::{Decision, OrderFacts, RiderFacts, RiderLookup, View},
+    forward::Lookup,
+    matching::Decision,
     order_queue::Urgency,
     orders::{EventDraft, data},
     restore::MEMORY,
-    state::{LiveRider, Then},
+    state::{LiveOrder, LiveRider, Then},
     view::WaitReason,
 };
 
@@ -104,7 +105,8 @@ impl City {
             let Some(live) = self.riders.get_mut(&rider) else { continue };
             live.look_at = None;
             let silent = live.may_fall_silent() && now.since(live.heard_at) > limit && now >= self.grace_until;
-            if self.riders.get(&rider).is_some_and(|live| !self.is_offerable(now, live)) && self.index.contains(rider) {
+            let other = |live: &LiveRider| self.is_offerable(now, live) != live.stands.in_index();
+            if self.riders.get(&rider).is_some_and(other) {
                 self.reindex(now, rider);
             }
             if silent {
@@ -117,25 +119,29 @@ impl City {
     }
 
     fn silent(&mut self, now: Timestamp, rider: RiderId) {
-        let Some(live) = self.riders.get_mut(&rider) else { return };
-        if let Some(order) = live.orders.first().copied() {
-            let forgets = self.defects.has(Defect::ForgetsTheHolder);
-            if self.orders.get(&order).is_some_and(|held| !held.state.status.is_carried() || forgets) {
-                // Nothing was picked up: somebody else can fetch it. The rider goes off duty at a later tick.
-                return self.take_back(now, rider, order);
-            }
+        let forgets = self.defects.has(Defect::ForgetsTheHolder);
+        let Some(live) = self.riders.get(&rider) else { return };
+        let waits =
+            |order: &OrderId| self.orders.get(order).is_some_and(|held| !held.state.status.is_carried() || forgets);
+        let (waiting, carried): (Vec<_>, Vec<_>) = live.orders.iter().copied().partition(waits);
+        if !waiting.is_empty() {
+            // They were not picked up: somebody else can fetch them. What else there is follows at a later tick.
+            return waiting.into_iter().for_each(|order| self.take_back(now, rider, order, DutyReason::Silent));
+        }
+        if let (Some(order), Some(live)) = (carried.first().copied(), self.riders.get_mut(&rider)) {
             // Silence never takes an order away from who may hold the goods: people decide.
             live.silence_told = true;
             return self.alert(Alert::SilentCarrier { rider, order });
         }
+        let Some(live) = self.riders.get(&rider) else { return };
         // An open offer runs out by itself first.
         if live.offer.is_none() {
             self.set_duty(now, rider, Duty::AutoOff, DutyReason::Silent, Vec::new());
         }
     }
 
-    /// Takes an order that was not picked up away from a silent rider; it looks for another one.
-    fn take_back(&mut self, now: Timestamp, rider: RiderId, order: OrderId) {
+    /// Takes an order that was not picked up away from a rider who is silent or cannot go on; it looks for another one.
+    pub(super) fn take_back(&mut self, now: Timestamp, rider: RiderId, order: OrderId, why: DutyReason) {
         let Some(live) = self.orders.get(&order).filter(|live| !live.pending) else { return };
         let mut next = live.state.clone();
         next.status = OrderStatus::Queued;
@@ -143,7 +149,7 @@ impl City {
         next.assigned_at = None;
         next.due_at = None;
         let event = EventDraft {
-            reason: Some(DutyReason::Silent.to_string()),
+            reason: Some(why.to_string()),
             data: data([("rider", rider.to_string().into())]),
             ..EventDraft::new("unassigned", Actor::ENGINE)
         };
@@ -167,6 +173,7 @@ impl City {
         let horizon = now + max_lead;
         let batch = usize::try_from(self.settings.policy.offer_batch).unwrap_or(usize::MAX);
         let hold = self.settings.policy.offer_hold();
+        self.explained = 0;
         self.renew_refusals(now);
         let decisions = {
             let orders = self
@@ -184,29 +191,10 @@ impl City {
                         // Goods that a rider handed over are ready, whatever the merchant says of them.
                         && (live.state.ready_at <= horizon || live.state.custody != Custody::Store)
                 })
-                .map(|live| OrderFacts {
-                    id: live.spec.id,
-                    pickup: live.pickup_position(),
-                    ready_at: live.state.ready_at,
-                    due_at: live.state.due_at,
-                    size_units: live.spec.size_units,
-                    vehicle_need: live.spec.vehicle_need,
-                    refusals: &live.refusals,
-                    holder: live.state.custody.custodian(),
-                    asked: live.offers.len(),
-                })
+                .map(LiveOrder::facts)
                 .collect();
-            let lookup = Lookup(&self.riders);
-            let view = View {
-                now,
-                policy: &self.settings.policy,
-                eta: self.brain.eta.as_ref(),
-                eligibility: self.brain.eligibility.as_ref(),
-                index: &self.index,
-                riders: &lookup,
-                orders,
-            };
-            self.brain.matcher.decide(&view)
+            let lookup = Lookup(self);
+            self.brain.matcher.decide(&self.view(now, &lookup, orders))
         };
         for decision in decisions {
             self.carry_out(now, decision);
@@ -246,6 +234,7 @@ impl City {
             self.watch_round(now, order);
         }
         self.give_up_if_hopeless(now, order);
+        self.explain_wait(now, order, reason);
     }
 
     /// Begins a new round for orders that everybody in reach has refused for a while: refusals are forgotten.
@@ -278,16 +267,5 @@ impl City {
         if due.is_some_and(|due| now.since(due) > limit) {
             self.give_up(now, order);
         }
-    }
-}
-
-/// The riders of a city, as matching sees them.
-#[derive(Debug)]
-struct Lookup<'a>(&'a std::collections::BTreeMap<RiderId, LiveRider>);
-
-impl RiderLookup for Lookup<'_> {
-    fn facts(&self, rider: RiderId) -> Option<RiderFacts> {
-        let live = self.0.get(&rider)?;
-        Some(RiderFacts::idle(&live.profile, live.fix?.received_at))
     }
 }

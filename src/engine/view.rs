@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::domain::{
     duty::Duty,
     ids::{CityCode, JobId, MerchantId, OfferId, OrderId, RiderId},
@@ -108,6 +110,8 @@ named_enum! {
         Holding = "holding",
         /// The search ended without a rider; an operator has to decide.
         NeedsOperator = "needs_operator",
+        /// Due, and nobody within the limit can be at the pickup soon enough.
+        PickupTooLong = "pickup_too_long",
     }
 }
 
@@ -190,7 +194,7 @@ pub struct RiderView {
 pub struct Counts {
     /// Riders on duty.
     pub riders_on_duty: u32,
-    /// Riders who may be offered work: on duty, fresh and free.
+    /// Riders who may be offered work: on duty, fresh and free. Busy ones who will soon be free are not among them.
     pub riders_idle: u32,
     /// Riders with an order in hand.
     pub riders_busy: u32,
@@ -240,4 +244,15 @@ pub struct CityChanges {
     pub gone: Vec<RiderId>,
     /// Whether the order of the queue changed.
     pub queue_changed: bool,
+}
+
+/// Where an order stands at a moment, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OrderExplained {
+    /// When.
+    pub at: Timestamp,
+    /// Where it stands.
+    pub order: OrderView,
+    /// Who could be asked now and who could not, in the form of an event's `why`; absent unless it waits to be assigned.
+    pub why: Option<Value>,
 }

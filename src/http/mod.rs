@@ -8,6 +8,7 @@ mod check;
 mod cities;
 pub mod connection;
 mod convert;
+mod explain;
 mod fallback;
 #[cfg(feature = "fault-injection")]
 mod faults;

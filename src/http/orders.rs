@@ -189,7 +189,7 @@ fn still_open(order: &StoredOrder) -> Result<(), Failure> {
     if status.is_end() { Err(Refusal::OrderEnded(status).into()) } else { Ok(()) }
 }
 
-fn city_of(order: &StoredOrder) -> Result<CityCode, Failure> {
+pub(super) fn city_of(order: &StoredOrder) -> Result<CityCode, Failure> {
     CityCode::parse(&order.city).map_err(Failure::internal)
 }
 

@@ -4,7 +4,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 #[cfg(feature = "fault-injection")]
 use super::faults;
-use super::{cities, health, merchants, openapi, orders, place, riders, sockets};
+use super::{cities, explain, health, merchants, openapi, orders, place, riders, sockets};
 
 /// Registers every route of this binary.
 pub fn routes(config: &mut ServiceConfig) {
@@ -35,6 +35,7 @@ fn production(config: &mut ServiceConfig) {
         .service(place::place_order)          // merchant, op, admin     POST /v1/orders
         .service(orders::list_orders)         // merchant, op, admin     GET  /v1/orders
         .service(orders::get_order)           // whoever may see it      GET  /v1/orders/{id}
+        .service(explain::explain_order)      // operator, admin         GET  /v1/orders/{id}/explain
         .service(orders::cancel_order)        // merchant, op, admin     POST /v1/orders/{id}/cancel
         .service(orders::change_ready)        // merchant, op, admin     POST /v1/orders/{id}/ready
         .service(sockets::rider_socket)       // rider                   GET  /v1/rider/socket

@@ -164,3 +164,12 @@ pub async fn profiles(db: &Db, ids: &[RiderId]) -> Result<BTreeMap<RiderId, Opti
     });
     Ok(read.collect())
 }
+
+/// The names of riders; ids of anything else are left out.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn names(db: &Db, ids: &[Uuid]) -> Result<BTreeMap<Uuid, String>, StoreError> {
+    let rows = sqlx::query!("SELECT id, name FROM riders WHERE id = ANY($1)", ids).fetch_all(db).await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.name)).collect())
+}

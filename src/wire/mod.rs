@@ -5,6 +5,7 @@
 //! RFC 3339 text in REST bodies. Durations carry their unit in their name. Positions are WGS 84 degrees.
 
 pub mod codes;
+pub mod explain;
 pub mod json;
 pub mod operator;
 pub mod problem;

@@ -130,7 +130,7 @@ pub struct OrderRow {
     /// Its version.
     pub version: i32,
     /// Why it waits: `scheduled`, `not_due`, `no_rider_in_reach`, `all_refused`, `offered`, `committing`,
-    /// `holding`, `needs_operator`.
+    /// `holding`, `needs_operator`, `pickup_too_long`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
     /// Its rider, or the one who is asked.

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 mod exhaustive;
+mod explanations;
+mod forward;
 mod harness;
 mod offers;
 mod refusals;

@@ -6,6 +6,7 @@ mod support;
 
 mod bad_input;
 mod cities_apart;
+mod explain;
 mod fleet;
 mod life;
 mod moved;

@@ -45,6 +45,7 @@ async fn another_role_is_refused_by_every_route_it_may_not_use() {
     }
     for token in [&rider, &merchant] {
         rest.get(&snapshot, token).await.problem(403, "wrong_role");
+        rest.get(&format!("/v1/orders/{id}/explain"), token).await.problem(403, "wrong_role");
         rest.post("/v1/riders", token, &new_rider).await.problem(403, "wrong_role");
         rest.get(&format!("/v1/riders?city={}", rest.city), token).await.problem(403, "wrong_role");
     }

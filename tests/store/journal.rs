@@ -73,7 +73,7 @@ impl Bed {
         commit(&self.db, &batch).await.unwrap()
     }
 
-    async fn count(&self, sql: &'static str) -> i64 {
+    pub async fn count(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&self.db).await.unwrap()
     }
 }
@@ -123,7 +123,7 @@ fn first_state(spec: &OrderSpec) -> OrderState {
     }
 }
 
-fn event(seq: i32, version: i32, kind: &'static str) -> OrderEvent {
+pub fn event(seq: i32, version: i32, kind: &'static str) -> OrderEvent {
     OrderEvent { seq, version, kind, actor: Actor::ENGINE, reason: None, data: Map::new(), at: NOW }
 }
 

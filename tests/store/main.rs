@@ -4,7 +4,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod checks;
 mod connections;
 mod journal;
 mod location_logs;
+mod notes;
 mod offers;

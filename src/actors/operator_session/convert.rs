@@ -88,7 +88,9 @@ const fn counts(counts: Counts) -> CityCounts {
     }
 }
 
-fn order(view: &OrderView) -> OrderRow {
+/// An order; also in the explanation of one over REST.
+#[must_use]
+pub fn order(view: &OrderView) -> OrderRow {
     OrderRow {
         order: view.order.0,
         merchant: view.merchant.0,

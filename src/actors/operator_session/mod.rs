@@ -12,7 +12,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge};
 use serde::Deserialize;
 use tokio::sync::watch;
 
-pub use convert::city_state;
+pub use convert::{city_state, order as order_row};
 pub use outbox::{OperatorOutbox, Show, Watched};
 
 use super::{

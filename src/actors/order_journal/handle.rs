@@ -66,6 +66,7 @@ impl JournalHandle {
             Write::Order(_) => "order",
             Write::Offer { .. } => "offer",
             Write::Duty(_) => "duty",
+            Write::Note(_) => "note",
         };
         self.refused.with_label_values(&[kind, figures::word(&why)]).inc();
         (write.transition(), why)

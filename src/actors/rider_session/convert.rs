@@ -236,7 +236,8 @@ pub fn outcome(id: &str, request: &Request, outcome: &Outcome, open_offer: Optio
             | Outcome::Replayed(_)
             | Outcome::Order { .. }
             | Outcome::OfferSeen { .. }
-            | Outcome::Declined,
+            | Outcome::Declined
+            | Outcome::Explained(_),
             _,
         ) => error(re, frame::INTERNAL, "the city gave an answer to another question"),
     }

@@ -1,4 +1,4 @@
-//! Who may be offered an order, beyond being on duty, free and connected (which is what stands in the index).
+//! Who may be offered an order, beyond being on duty, connected and free or soon free (which is what stands in the index).
 
 use crate::{domain::text::named_enum, engine::rider_index::Need};
 
@@ -17,6 +17,20 @@ named_enum! {
         Capacity = "no_room",
         /// The rider holds the goods and asked to be relieved.
         Holder = "holds_the_goods",
+        /// Can be asked for the order once its radius has widened.
+        OutOfRadius = "out_of_radius",
+        /// Could not be at the pickup soon enough.
+        PickupTooLong = "pickup_too_long",
+        /// Has as many orders in hand as the policy allows, or will not be done with them soon.
+        Busy = "busy",
+        /// Is not active, or has documents that are not approved.
+        NotApproved = "not_approved",
+        /// Is off duty, on a break, or about to be.
+        OffDuty = "off_duty",
+        /// Is being asked for another order.
+        Asked = "has_open_offer",
+        /// Was asked for a more urgent order in the same tick.
+        Taken = "taken_by_more_urgent",
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use crate::domain::{ids::RiderId, rider::Vehicle};
+use crate::domain::ids::RiderId;
 use crate::engine::view::WaitReason;
 
-use super::{Candidate, Decision, Ineligible, Matcher, OrderFacts, View};
+use super::{Candidate, Decision, Ineligible, LOOKED_AT, Matcher, OrderFacts, View};
 
 /// Goes through the orders by urgency; among the nearest eligible riders (the policy's `candidates`) it takes the one
 /// with the shortest estimated time to the pickup. A rider must leave `eta + arrival_buffer` before the goods are ready,
@@ -20,6 +20,8 @@ struct Search {
     /// Who can be there first within the radius of the moment: may be asked.
     in_radius: Option<Candidate>,
     somebody_refused: bool,
+    /// Somebody within the city's limit could not be there soon enough.
+    somebody_too_far: bool,
 }
 
 impl Matcher for Greedy {
@@ -40,8 +42,7 @@ fn add_riders(view: &View<'_>, turn: usize, decisions: &mut [Decision], taken: &
     for (order, decision) in view.orders.iter().zip(decisions) {
         match decision {
             Decision::Propose { riders, .. } if order.asked + riders.len() == turn => {
-                let waited = order.due_at.map_or(Duration::ZERO, |due| view.now.since(due));
-                let found = search(view, order, taken, view.policy.radius_after(waited));
+                let found = search(view, order, taken, view.radius_m(order));
                 taken.extend(found.in_radius.as_ref().map(|next| next.rider));
                 riders.extend(found.in_radius);
             }
@@ -61,8 +62,8 @@ fn decide_one(view: &View<'_>, order: &OrderFacts<'_>, taken: &mut BTreeSet<Ride
 }
 
 fn decide_now(view: &View<'_>, order: &OrderFacts<'_>, taken: &mut BTreeSet<RiderId>) -> Decision {
-    let waited = order.due_at.map_or(Duration::ZERO, |due| view.now.since(due));
-    let Search { best, in_radius, somebody_refused } = search(view, order, taken, view.policy.radius_after(waited));
+    let Search { best, in_radius, somebody_refused, somebody_too_far } =
+        search(view, order, taken, view.radius_m(order));
     let lead = best
         .as_ref()
         .map_or(Duration::from_secs(view.policy.default_lead_s.into()), |best| {
@@ -81,6 +82,9 @@ fn decide_now(view: &View<'_>, order: &OrderFacts<'_>, taken: &mut BTreeSet<Ride
         (None, None) if somebody_refused => {
             Decision::Wait { order: order.id, reason: WaitReason::AllRefused, leave_by }
         }
+        (None, None) if somebody_too_far => {
+            Decision::Wait { order: order.id, reason: WaitReason::PickupTooLong, leave_by }
+        }
         _ => Decision::Wait { order: order.id, reason: WaitReason::NoRiderInReach, leave_by },
     }
 }
@@ -89,23 +93,28 @@ impl Search {
     /// Whether nobody as far away as this, or farther, can be at the pickup sooner than who was found, by any vehicle. So
     /// most searches end with the second rider instead of the last candidate, and with the same answer: if the best one
     /// lies beyond the radius, so does everybody who is farther away, and otherwise the best one is the best within it.
-    fn is_final_beyond(&self, view: &View<'_>, distance_m: f64) -> bool {
-        let soonest = |vehicle: &Vehicle| view.eta.travel_time(view.policy, *vehicle, distance_m);
-        let soonest = Vehicle::ALL.iter().map(soonest).min();
-        self.best.as_ref().zip(soonest).is_some_and(|(best, soonest)| best.eta <= soonest)
+    ///
+    /// It holds for riders who are not free yet as well: they are there no sooner than if they left at once.
+    fn is_final_beyond(&self, soonest: Duration) -> bool {
+        self.best.as_ref().is_some_and(|best| best.eta <= soonest)
     }
 }
 
 fn search(view: &View<'_>, order: &OrderFacts<'_>, taken: &BTreeSet<RiderId>, radius_m: f64) -> Search {
-    let limit_m = view.policy.radius_steps_m.last().copied().unwrap_or(0.0);
-    let mut found = Search { best: None, in_radius: None, somebody_refused: false };
+    let longest = view.longest_eta(order);
+    let mut found = Search { best: None, in_radius: None, somebody_refused: false, somebody_too_far: false };
     let mut eligible = 0;
     let need = view.eligibility.need(order);
-    for (rider, distance_m) in view.index.nearest_with(order.pickup, limit_m, need) {
+    for (rider, distance_m) in view.index.nearest_with(order.pickup, view.limit_m(), need).take(LOOKED_AT) {
         if taken.contains(&rider) {
             continue;
         }
-        if found.is_final_beyond(view, distance_m) {
+        let soonest = view.soonest(distance_m);
+        if found.is_final_beyond(soonest) {
+            break;
+        }
+        if soonest > longest {
+            found.somebody_too_far = true;
             break;
         }
         let Some(facts) = view.riders.facts(rider) else { continue };
@@ -116,7 +125,11 @@ fn search(view: &View<'_>, order: &OrderFacts<'_>, taken: &BTreeSet<RiderId>, ra
                 continue;
             }
         }
-        let eta = view.eta.travel_time(view.policy, facts.vehicle, distance_m);
+        let eta = view.pickup_eta(&facts, distance_m);
+        if eta > longest {
+            found.somebody_too_far = true;
+            continue;
+        }
         let candidate = Candidate { rider, distance_m, eta };
         if distance_m <= radius_m && found.in_radius.as_ref().is_none_or(|best| eta < best.eta) {
             found.in_radius = Some(candidate.clone());
@@ -141,7 +154,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::{ids::OrderId, policy::DispatchPolicy, position::Position, time::Timestamp},
+        domain::{ids::OrderId, policy::DispatchPolicy, position::Position, rider::Vehicle, time::Timestamp},
         engine::{
             matching::{EtaModel, RiderFacts, RiderLookup, StandardEligibility, StraightLineEta},
             rider_index::{Means, RiderIndex},
@@ -155,6 +168,11 @@ mod tests {
         fn facts(&self, rider: RiderId) -> Option<RiderFacts> {
             self.0.get(&rider).cloned()
         }
+    }
+
+    /// Seconds until a rider is free: every other one is.
+    fn free_in() -> impl Strategy<Value = u64> {
+        prop_oneof![Just(0), 0_u64..900]
     }
 
     fn place(north: f64, east: f64) -> Position {
@@ -176,8 +194,9 @@ mod tests {
             let mut riders = Riders(BTreeMap::new());
             for (n, (north, east, vehicle)) in fleet.iter().enumerate() {
                 let (id, vehicle) = (RiderId(Uuid::from_u128(n as u128 + 1)), Vehicle::ALL[*vehicle]);
-                index.put(id, place(*north, *east), Means { vehicle, free_units: 10 });
-                riders.0.insert(id, RiderFacts { id, vehicle, free_units: 10, heard_at: now });
+                let from = place(*north, *east);
+                index.put(id, from, Means { vehicle, free_units: 10 });
+                riders.0.insert(id, RiderFacts { id, vehicle, free_units: 10, heard_at: now, free_at: now, from });
             }
             let policy = DispatchPolicy { offer_batch, candidates: 64, ..DispatchPolicy::default() };
             let refusals = BTreeMap::new();
@@ -216,26 +235,30 @@ mod tests {
             prop_assert!(sizes.is_sorted_by(|a, b| a >= b) && sizes[0] - sizes[waiting - 1] <= 1, "{sizes:?}");
         }
 
-        /// A search that stops early finds who a look at all candidates finds, whatever they drive.
+        /// A search that stops early finds who a look at all candidates finds, whatever they drive and whenever they are
+        /// free.
         #[test]
         fn stopping_early_changes_nothing(
-            fleet in prop::collection::vec((-4_000.0_f64..4_000.0, -4_000.0_f64..4_000.0, 0_usize..4), 1..40),
+            fleet in prop::collection::vec((-4_000.0_f64..4_000.0, -4_000.0_f64..4_000.0, 0_usize..4, free_in()), 1..40),
             refusing in prop::collection::btree_set(0_usize..40, 0..6),
             taken in prop::collection::btree_set(0_usize..40, 0..4),
             radius_m in prop::sample::select(vec![300.0, 1_500.0, 3_000.0, 12_000.0]),
             candidates in 1_u32..20,
+            max_pickup_eta_s in prop::sample::select(vec![0_u32, 240, 600, 1_800]),
         ) {
             let id = |n: usize| RiderId(Uuid::from_u128(n as u128 + 1));
             let now = Timestamp::from_millis(1_790_000_000_000);
             let mut index = RiderIndex::around(7.1, -73.1);
             let mut riders = Riders(BTreeMap::new());
-            for (n, (north, east, vehicle)) in fleet.iter().enumerate() {
+            for (n, (north, east, vehicle, free_in_s)) in fleet.iter().enumerate() {
                 let vehicle = Vehicle::ALL[*vehicle];
-                index.put(id(n), place(*north, *east), Means { vehicle, free_units: 10 });
-                let facts = RiderFacts { id: id(n), vehicle, free_units: 10, heard_at: now };
+                let from = place(*north, *east);
+                index.put(id(n), from, Means { vehicle, free_units: 10 });
+                let free_at = now + Duration::from_secs(*free_in_s);
+                let facts = RiderFacts { id: id(n), vehicle, free_units: 10, heard_at: now, free_at, from };
                 riders.0.insert(id(n), facts);
             }
-            let policy = DispatchPolicy { candidates, ..DispatchPolicy::default() };
+            let policy = DispatchPolicy { candidates, max_pickup_eta_s, ..DispatchPolicy::default() };
             let refusals = refusing.iter().map(|n| (id(*n), Timestamp::FAR_FUTURE)).collect();
             let order = OrderFacts {
                 id: OrderId(Uuid::nil()),
@@ -262,8 +285,13 @@ mod tests {
             let all: Vec<_> = index
                 .nearest(order.pickup, 12_000.0)
                 .filter(|(rider, _)| !taken.contains(rider) && !refusals.contains_key(rider))
+                .map(|(rider, metres)| {
+                    let facts = &riders.0[&rider];
+                    let way = StraightLineEta.travel_time(&policy, facts.vehicle, metres);
+                    (way + facts.free_at.since(now), metres)
+                })
+                .filter(|(eta, _)| max_pickup_eta_s == 0 || *eta <= Duration::from_secs(max_pickup_eta_s.into()))
                 .take(candidates as usize)
-                .map(|(rider, metres)| (StraightLineEta.travel_time(&policy, riders.0[&rider].vehicle, metres), metres))
                 .collect();
             let best = all.iter().map(|(eta, _)| *eta).min();
             let asked = all.iter().filter(|(_, metres)| *metres <= radius_m).map(|(eta, _)| *eta).min();

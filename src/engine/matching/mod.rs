@@ -45,6 +45,9 @@ pub trait Eligibility: fmt::Debug + Send + Sync {
     }
 }
 
+/// The most riders that are looked at for one order in one tick: a bound for a crowd in which hardly anybody will do.
+pub const LOOKED_AT: usize = 2_048;
+
 /// Decides.
 pub trait Matcher: fmt::Debug + Send + Sync {
     /// One decision per order of the view, in the view's order; a rider is proposed at most once. Every order has its first
@@ -89,6 +92,42 @@ pub struct View<'a> {
     pub orders: Vec<OrderFacts<'a>>,
 }
 
+impl View<'_> {
+    /// The estimated time to a pickup so many metres from where a rider leaves: the wait until the rider is free, and the
+    /// way.
+    #[must_use]
+    pub fn pickup_eta(&self, rider: &RiderFacts, distance_m: f64) -> Duration {
+        let way = self.eta.travel_time(self.policy, rider.vehicle, distance_m);
+        rider.free_at.since(self.now).saturating_add(way)
+    }
+
+    /// The longest estimated time to its pickup with which a rider may be asked for an order. Goods in the street are
+    /// fetched however long it takes.
+    #[must_use]
+    pub fn longest_eta(&self, order: &OrderFacts<'_>) -> Duration {
+        self.policy.max_pickup_eta().filter(|_| order.holder.is_none()).unwrap_or(Duration::MAX)
+    }
+
+    /// The time in which any vehicle is over a distance: no rider is at a pickup sooner.
+    #[must_use]
+    pub fn soonest(&self, distance_m: f64) -> Duration {
+        let time = |vehicle: &Vehicle| self.eta.travel_time(self.policy, *vehicle, distance_m);
+        Vehicle::ALL.iter().map(time).min().unwrap_or_default()
+    }
+
+    /// The radius within which riders are asked for an order now, metres.
+    #[must_use]
+    pub fn radius_m(&self, order: &OrderFacts<'_>) -> f64 {
+        self.policy.radius_after(order.due_at.map_or(Duration::ZERO, |due| self.now.since(due)))
+    }
+
+    /// The radius beyond which nobody is ever asked, metres.
+    #[must_use]
+    pub fn limit_m(&self) -> f64 {
+        self.policy.radius_steps_m.last().copied().unwrap_or(0.0)
+    }
+}
+
 /// Looks riders up.
 pub trait RiderLookup: fmt::Debug {
     /// A rider of the index.
@@ -106,13 +145,18 @@ pub struct RiderFacts {
     pub free_units: u32,
     /// When the last fix came in.
     pub heard_at: Timestamp,
+    /// When the rider can leave for another order; in the past for who has none in hand.
+    pub free_at: Timestamp,
+    /// Where the rider leaves from then, which is where the rider stands in the index.
+    pub from: Position,
 }
 
 impl RiderFacts {
-    /// From a profile, with all its room free.
+    /// From a profile and the last fix, with all its room and time free.
     #[must_use]
-    pub fn idle(profile: &RiderProfile, heard_at: Timestamp) -> Self {
-        Self { id: profile.id, vehicle: profile.vehicle, free_units: profile.capacity_units, heard_at }
+    pub fn idle(profile: &RiderProfile, heard_at: Timestamp, from: Position) -> Self {
+        let (vehicle, free_units) = (profile.vehicle, profile.capacity_units);
+        Self { id: profile.id, vehicle, free_units, heard_at, free_at: heard_at, from }
     }
 }
 

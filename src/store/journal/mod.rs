@@ -8,6 +8,7 @@ mod claims;
 mod duty;
 mod events;
 mod ledger;
+mod notes;
 mod offers;
 mod orders;
 
@@ -26,7 +27,7 @@ use crate::{
     },
     engine::{
         command::RejectReason,
-        effect::{OrderWrite, PlaceWrite, Write},
+        effect::{NoteWrite, OrderWrite, PlaceWrite, Write},
     },
 };
 
@@ -161,6 +162,7 @@ fn claims_of(write: &Write) -> Vec<Claim<'_>> {
             claims
         }
         Write::Order(change) => vec![Claim::Order(change.order)],
+        Write::Note(note) => vec![Claim::Order(note.order)],
         Write::Offer { .. } | Write::Duty(_) => vec![],
     }
 }
@@ -171,13 +173,14 @@ async fn store_wave(
     wave: Range<usize>,
     answers: &mut [Answer],
 ) -> Result<(), StoreError> {
-    let (mut places, mut changes, mut duties, mut offers) = (vec![], vec![], vec![], vec![]);
+    let (mut places, mut changes, mut notes, mut duties, mut offers) = (vec![], vec![], vec![], vec![], vec![]);
     for at in wave {
         let Some(entry) = batch.get(at).filter(|_| answers[at].is_ok()) else { continue };
         match &entry.write {
             Write::Place(write) => places.push(Numbered { at, entry, write }),
             Write::Order(write) => changes.push(Numbered { at, entry, write }),
             Write::Duty(write) => duties.push(Numbered { at, entry, write }),
+            Write::Note(write) => notes.push(Numbered { at, entry, write }),
             Write::Offer { offer, .. } => offers.push((at, &entry.city, offer)),
         }
     }
@@ -186,11 +189,13 @@ async fn store_wave(
     orders::insert(tx, &mut places, answers).await?;
     claims::contacts(tx, &places).await?;
     orders::update(tx, &mut changes, answers).await?;
+    notes::take_numbers(tx, &mut notes, answers).await?;
 
-    // What is left in `places` and `changes` was stored just now; the rest was refused, or was stored before.
+    // What is left in `places`, `changes` and `notes` was stored just now; the rest was refused, or was stored before.
     let placed = places.iter().map(|p| (p.write.spec.id, p.write.transition, p.write.events.as_slice()));
     let changed = changes.iter().map(|c| (c.write.order, c.write.transition, c.write.events.as_slice()));
-    events::insert(tx, placed.chain(changed)).await?;
+    let noted = notes.iter().map(|n| (n.write.order, n.write.transition, std::slice::from_ref(&n.write.event)));
+    events::insert(tx, placed.chain(changed).chain(noted)).await?;
     offers.extend(changes.iter().flat_map(|c| c.write.offers.iter().map(|offer| (c.at, &c.entry.city, offer))));
     // Back into the order in which the city decided: the last word on an offer counts.
     offers.sort_by_key(|(at, ..)| *at);
@@ -204,7 +209,7 @@ impl Write {
     fn partition_time(&self) -> Timestamp {
         match self {
             Self::Place(PlaceWrite { spec, .. }) => spec.id.placed_at(),
-            Self::Order(OrderWrite { order, .. }) => order.placed_at(),
+            Self::Order(OrderWrite { order, .. }) | Self::Note(NoteWrite { order, .. }) => order.placed_at(),
             Self::Offer { offer, .. } => offer.sent_at,
             Self::Duty(duty) => duty.at,
         }

@@ -244,7 +244,7 @@ pub(super) async fn update(
 }
 
 /// Answers the writes whose row was not touched: stored before, or in conflict with what is stored.
-async fn settle_lost(
+pub(super) async fn settle_lost(
     tx: &mut PgConnection,
     lost: &[(OrderId, TransitionId)],
     places: impl Iterator<Item = usize>,

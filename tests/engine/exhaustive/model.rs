@@ -301,6 +301,7 @@ impl Model {
             Write::Order(order) => order.events.iter().map(|event| event.kind).collect(),
             Write::Offer { offer, .. } => vec![offer.state.as_str()],
             Write::Duty(duty) => vec![duty.duty.as_str()],
+            Write::Note(note) => vec![note.event.kind],
         });
     }
 

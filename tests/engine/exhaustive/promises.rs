@@ -54,8 +54,9 @@ impl Model {
             return Ok(());
         }
         let mut repeats = std::mem::take(&mut self.auditor.repeats);
-        let verdict =
-            repeats.judge(self.now, (rider, intent), result, &self.store, |order| self.auditor.version_known(order));
+        let known = |order| self.auditor.version_known(order);
+        let ended = |order| self.store.orders.get(&order).and_then(|row| row.state.ended_at);
+        let verdict = repeats.judge(self.now, (rider, intent), result, &self.store, known, ended);
         self.auditor.repeats = repeats;
         if verdict? {
             self.seen.push("answered again");

@@ -99,7 +99,7 @@ impl Auditor {
                 (order.transition, Fact::Order(order.order, order.state.version))
             }
             Write::Duty(duty) => (duty.transition, Fact::Duty(duty.rider, duty.duty)),
-            Write::Offer { .. } => return,
+            Write::Offer { .. } | Write::Note(_) => return,
         };
         self.unconfirmed.insert(id, fact);
     }
@@ -213,7 +213,8 @@ impl Auditor {
                 no(self.session.get(&rider) == Some(&session), "the session is not the rider's")?;
                 no(self.profile.get(&rider).is_some_and(RiderProfile::may_work), "may not work")?;
                 no(self.duty.get(&rider) == Some(&Duty::On), "is not on duty")?;
-                no(store.held.get(&rider).is_none_or(BTreeSet::is_empty), "has an order in hand")?;
+                let held = store.held.get(&rider).map_or(0, BTreeSet::len);
+                no(held < store.capacity, &format!("has {held} orders in hand"))?;
                 let age = self.fix.get(&rider).map(|(_, received)| now.since(*received));
                 no(age.is_some_and(|age| age <= policy.fix_freshness()), &format!("the last fix is {age:?} old"))
             }

@@ -1,6 +1,8 @@
 //! A rider and the app in the rider's hand: what they believe, what they do next, and what an answer makes of it. Knows
 //! nothing of the network.
 
+use std::collections::BTreeSet;
+
 use dispatch_engine::{
     domain::{
         duty::Duty,
@@ -73,7 +75,10 @@ pub struct Device {
     pub position: Position,
     /// Metres per second on the way.
     pub speed: f64,
-    pub job: Option<Job>,
+    /// In the order in which they are done.
+    pub jobs: Vec<Job>,
+    /// Orders of which it heard the end: what it hears of them later is older.
+    ended: BTreeSet<OrderId>,
     shown: Option<Shown>,
     /// The one request that waits for its answer.
     pub ask: Option<Ask>,
@@ -108,7 +113,8 @@ impl Device {
             duty: Duty::Off,
             position,
             speed,
-            job: None,
+            jobs: Vec::new(),
+            ended: BTreeSet::new(),
             shown: None,
             ask: None,
             generation: 0,
@@ -117,7 +123,8 @@ impl Device {
 
     /// The app starts anew.
     pub fn forget(&mut self) {
-        (self.link, self.job, self.shown, self.ask) = (Link::Down, None, None, None);
+        (self.link, self.shown, self.ask) = (Link::Down, None, None);
+        self.jobs.clear();
     }
 
     /// `calm` riders only work.
@@ -138,7 +145,7 @@ impl Device {
                 (mood, true) => Next::Ask(Wish::Answer(shown.offer, mood == Mood::Accept)),
             };
         }
-        if let Some(job) = self.job {
+        if let Some(job) = self.jobs.first().copied() {
             if !calm && rng.random_bool(0.01) {
                 let duty = if rng.random_bool(0.5) { Duty::Off } else { Duty::Break };
                 return Next::Ask(Wish::Duty(duty));
@@ -161,7 +168,7 @@ impl Device {
     pub fn welcomed(&mut self, session: SessionId, sync: &RiderSync, rng: &mut ChaCha8Rng, calm: bool) -> u64 {
         self.link = Link::Up(session);
         self.duty = sync.duty;
-        self.job = sync.jobs.first().map(job_of);
+        self.jobs = sync.jobs.iter().map(job_of).collect();
         let shown = self.shown;
         self.shown = sync.open_offer.as_ref().map(|offer| shown_as(offer, rng, calm));
         if let (Some(before), Some(now)) = (shown, &mut self.shown)
@@ -169,11 +176,11 @@ impl Device {
         {
             now.mood = before.mood;
         }
-        let (job, offer) = (self.job.map(|job| job.order), self.shown.map(|shown| shown.offer));
+        let (jobs, offer) = (&self.jobs, self.shown.map(|shown| shown.offer));
         self.ask = self.ask.filter(|ask| match ask.wish {
             Wish::Duty(_) => true,
             Wish::Seen(of) | Wish::Answer(of, _) => offer == Some(of),
-            Wish::Step(order, _) => job == Some(order),
+            Wish::Step(order, _) => jobs.iter().any(|job| job.order == order),
         });
         rng.random_range(SECOND..5 * SECOND)
     }
@@ -196,14 +203,15 @@ impl Device {
                 self.shown = None;
                 self.take(job, rng)
             }
-            Ok(Outcome::Stepped { job, .. }) => {
-                if let (Wish::Step(..), Some(stop)) = (ask.wish, self.job.and_then(|job| job.next_stop)) {
+            Ok(Outcome::Stepped { order, status, job, .. }) => {
+                self.hears_of(*order, *status);
+                if let Some(stop) = self.job_of(ask.wish).and_then(|job| job.next_stop) {
                     self.position = stop;
                 }
                 match job {
                     Some(job) => self.take(job, rng),
                     None => {
-                        self.job = None;
+                        self.drop_job_of(ask.wish);
                         rng.random_range(SECOND..3 * MINUTE)
                     }
                 }
@@ -233,11 +241,11 @@ impl Device {
                 30 * SECOND
             }
             Err(Refusal::NotYourOrder | Refusal::UnknownOrder | Refusal::OrderEnded(_)) => {
-                self.job = None;
+                self.drop_job_of(ask.wish);
                 30 * SECOND
             }
             Err(Refusal::IllegalStep(illegal)) => {
-                if let Some(job) = &mut self.job {
+                if let Some(job) = self.job_of(ask.wish) {
                     job.status = illegal.from;
                 }
                 20 * SECOND
@@ -265,10 +273,9 @@ impl Device {
                 // A change of the order in hand may be late news; what the rider does next brings the truth.
                 Some(self.take(job, rng))
             }
-            Notice::OrderChanged { job: None, order, .. } => {
-                if self.job.is_some_and(|job| job.order == *order) {
-                    self.job = None;
-                }
+            Notice::OrderChanged { job: None, order, status, .. } => {
+                self.hears_of(*order, *status);
+                self.jobs.retain(|job| job.order != *order);
                 Some(30 * SECOND)
             }
             Notice::DutyChanged { duty, .. } => {
@@ -291,10 +298,30 @@ impl Device {
         }
     }
 
-    /// Takes a job as the city sees it, and rides to its next stop.
+    fn hears_of(&mut self, order: OrderId, status: OrderStatus) {
+        if status.is_end() {
+            self.ended.insert(order);
+        }
+    }
+
+    /// The job in hand that a step is about.
+    fn job_of(&mut self, wish: Wish) -> Option<&mut Job> {
+        self.jobs.iter_mut().find(|job| matches!(wish, Wish::Step(order, _) if order == job.order))
+    }
+
+    fn drop_job_of(&mut self, wish: Wish) {
+        self.jobs.retain(|job| !matches!(wish, Wish::Step(order, _) if order == job.order));
+    }
+
+    /// Takes a job as the city sees it, and rides on to the next stop of the first one.
     fn take(&mut self, view: &JobView, rng: &mut ChaCha8Rng) -> u64 {
-        let job = job_of(view);
-        self.job = Some(job);
+        let taken = job_of(view);
+        match self.jobs.iter_mut().find(|job| job.order == taken.order) {
+            Some(job) => *job = taken,
+            None if self.ended.contains(&taken.order) => {}
+            None => self.jobs.push(taken),
+        }
+        let Some(job) = self.jobs.first().copied() else { return MINUTE };
         let here = matches!(job.status, OrderStatus::AtPickup | OrderStatus::AtDropoff | OrderStatus::AttemptFailed);
         let ride = job.next_stop.filter(|_| !here).map_or(0.0, |stop| flat_m(self.position, stop) * 1.4 / self.speed);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds of a ride across a city")]

@@ -1,6 +1,6 @@
 //! What is written down of a life: counts of what happened, the last steps for a report, and a digest of it all.
 
-use std::hash::Hash;
+use std::{collections::BTreeSet, hash::Hash};
 
 use dispatch_engine::{
     domain::{
@@ -27,6 +27,12 @@ impl World {
                 if offer.reason.as_deref() == Some("taken") {
                     self.count("another was faster");
                 }
+                let in_hand = self.store.held.get(&offer.rider).map_or(0, BTreeSet::len);
+                match offer.state {
+                    OfferState::Sent if in_hand > 0 => self.count("offered ahead"),
+                    OfferState::Accepted if in_hand > 1 => self.count("taken ahead"),
+                    _ => {}
+                }
                 self.count(match offer.state {
                     OfferState::Sent | OfferState::Seen => "offered",
                     OfferState::Accepted => "accepted",
@@ -47,6 +53,9 @@ impl World {
                 (_, OrderStatus::Expired) => self.count("order expired"),
                 _ => {}
             }
+        }
+        if let Write::Note(_) = write {
+            self.count("explained");
         }
         if let Write::Duty(duty) = write {
             self.count(match duty.reason {

@@ -272,7 +272,7 @@ impl World {
         self.fate_in(rider);
         let faults = self.faults;
         let Some(device) = self.devices.get(&rider).filter(|device| !device.away) else { return };
-        let (link, carrying) = (device.link, device.job.is_some());
+        let (link, carrying) = (device.link, !device.jobs.is_empty());
         if self.chance(faults.connection_lost) {
             self.count("connection lost");
             let think = self.rng.random_range(500..20_000);

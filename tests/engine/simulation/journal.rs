@@ -34,6 +34,7 @@ fn subject(write: &Write) -> Uuid {
     match write {
         Write::Place(place) => place.spec.id.0,
         Write::Order(order) => order.order.0,
+        Write::Note(note) => note.order.0,
         Write::Offer { offer, .. } => offer.id.0,
         Write::Duty(duty) => duty.rider.0,
     }

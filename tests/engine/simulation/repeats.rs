@@ -84,7 +84,8 @@ impl Repeats {
         self.first.get(&rider).is_some_and(|answers| answers.contains_key(&intent))
     }
 
-    /// Judges an answer; `known` is the version of an order as the city knows it. Says whether it was a repeat.
+    /// Judges an answer; `known` is the version of an order as the city knows it, `ended` when it ended. Says whether it was
+    /// a repeat.
     pub fn judge(
         &mut self,
         now: Timestamp,
@@ -92,6 +93,7 @@ impl Repeats {
         result: &Result<Outcome, Refusal>,
         store: &Store,
         known: impl Fn(OrderId) -> Option<i32>,
+        ended: impl Fn(OrderId) -> Option<Timestamp>,
     ) -> Result<bool, String> {
         let kind = Kind::of(result);
         if kind == Kind::Later {
@@ -115,7 +117,11 @@ impl Repeats {
             (Kind::Accepted | Kind::Declined | Kind::Closed(_), _) => first.kind == kind,
             (Kind::Stepped(..), Kind::Stepped(..)) => true,
             // What came after it may have made the step impossible.
-            (Kind::Stepped(order, version), _) => !remembered || known(order) != Some(version),
+            (Kind::Stepped(order, version), _) => {
+                // The first answer to this request may itself have come long after the end, which another one brought.
+                let forgotten = ended(order).is_some_and(|at| now.since(at) >= MEMORY);
+                !remembered || forgotten || known(order) != Some(version)
+            }
             (Kind::Other | Kind::Later, _) => true,
         };
         let verdict: Checked =

@@ -19,7 +19,7 @@ use dispatch_engine::{
     engine::{
         CityImage, MEMORY, StoredEnd, StoredRider,
         command::RejectReason,
-        effect::{OfferRecord, OrderState, OrderWrite, PlaceWrite, Write},
+        effect::{NoteWrite, OfferRecord, OrderEvent, OrderState, OrderWrite, PlaceWrite, Write},
     },
 };
 use serde_json::json;
@@ -42,6 +42,8 @@ pub struct Row {
 
 #[derive(Clone, Default)]
 pub struct Store {
+    /// The most orders that a rider may hold.
+    pub capacity: usize,
     pub orders: BTreeMap<OrderId, Row>,
     pub open: BTreeSet<OrderId>,
     pub offers: BTreeMap<OfferId, OfferRecord>,
@@ -62,7 +64,8 @@ pub struct Store {
 impl Store {
     /// An empty store of a city that keeps to these terms.
     pub fn under(terms: DispatchPolicy) -> Self {
-        Self { terms, ..Self::default() }
+        let capacity = usize::try_from(terms.max_active_orders).unwrap();
+        Self { terms, capacity, ..Self::default() }
     }
 
     /// Stores a write whole, or says why not. An error of the outer result is a broken rule.
@@ -71,6 +74,7 @@ impl Store {
         let result = match write {
             Write::Place(place) => self.place(place)?,
             Write::Order(order) => self.change(order)?,
+            Write::Note(note) => self.note(note)?,
             Write::Offer { offer, .. } => {
                 self.upsert(offer);
                 Ok(())
@@ -109,6 +113,7 @@ impl Store {
             keys,
             refs,
             terms: _,
+            capacity: _,
         } = self;
         for (id, Row { spec: _, state, history, meddled, accepted_minor, paid }) in orders {
             write!(out, "{id}{state:?}{history:?}{meddled}{accepted_minor:?}{paid}")?;
@@ -146,6 +151,19 @@ impl Store {
         Ok(Ok(()))
     }
 
+    fn note(&mut self, write: &NoteWrite) -> Result<Result<(), RejectReason>, String> {
+        let id = write.order;
+        let Some(row) = self.orders.get_mut(&id) else { return Err(format!("{id} is noted and was never placed")) };
+        if row.state.version != write.version {
+            ensure(row.meddled, || format!("{id} is at version {}, not {}", row.state.version, write.version))?;
+            return Ok(Err(RejectReason::Conflict));
+        }
+        ensure(!row.state.status.is_end(), || format!("{id} is noted after its end"))?;
+        numbers_follow(id, &row.state, std::slice::from_ref(&write.event), write.version)?;
+        row.state.next_seq += 1;
+        Ok(Ok(()))
+    }
+
     fn change(&mut self, write: &OrderWrite) -> Result<Result<(), RejectReason>, String> {
         let id = write.order;
         let Some(row) = self.orders.get_mut(&id) else { return Err(format!("{id} changed and was never placed")) };
@@ -162,6 +180,9 @@ impl Store {
             ensure(before == after, || format!("{id} went from {before} to {after} and nobody released it"))?;
         }
         custody_follows(id, from, to)?;
+        numbers_follow(id, from, &write.events, to.version)?;
+        let next = from.next_seq + i32::try_from(write.events.len()).unwrap();
+        ensure(to.next_seq == next, || format!("the next number of {id} is {}, not {next}", to.next_seq))?;
         for offer in write.offers.iter().filter(|offer| offer.state == OfferState::Accepted) {
             ensure(to.rider == Some(offer.rider), || {
                 format!("{id} was accepted by {} for {:?}", offer.rider, to.rider)
@@ -194,7 +215,7 @@ impl Store {
         } else if let Some(rider) = to.rider {
             let held = self.held.entry(rider).or_default();
             held.insert(id);
-            ensure(held.len() == 1, || format!("{rider} holds {held:?}"))?;
+            ensure(held.len() <= self.capacity, || format!("{rider} holds {held:?}"))?;
         }
         write.offers.iter().for_each(|offer| self.upsert(offer));
         let open = self.open_offers.iter().filter(|offer| self.offers[*offer].orders.contains(&id)).count();
@@ -271,6 +292,17 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// The history of an order has no gap, its events belong to their version, and none is long.
+fn numbers_follow(id: OrderId, from: &OrderState, events: &[OrderEvent], version: i32) -> Checked {
+    for (event, seq) in events.iter().zip(from.next_seq..) {
+        ensure(event.seq == seq, || format!("event {} of {id} should be {seq}", event.seq))?;
+        ensure(event.version == version, || format!("event {seq} of {id} is of version {}", event.version))?;
+        let size = serde_json::to_string(&event.data).map_or(usize::MAX, |text| text.len());
+        ensure(size < 2_048, || format!("event {seq} of {id} takes {size} bytes"))?;
+    }
+    Ok(())
 }
 
 /// Which status may follow which, written down here once more on purpose.

@@ -157,6 +157,8 @@ impl World {
         let faults = Faults::draw(&mut rng);
         let mut settings = settings();
         settings.policy = policies::draw(&mut rng);
+        // In every other seed riders are offered work ahead.
+        settings.policy.max_active_orders = [1, 1, 2, 3][usize::try_from(plan.seed % 4).unwrap()];
         let terms = settings.policy.clone();
         Self {
             plan,
@@ -354,8 +356,9 @@ impl World {
         result: &Result<dispatch_engine::engine::command::Outcome, dispatch_engine::engine::command::Refusal>,
     ) -> Checked {
         let mut repeats = std::mem::take(&mut self.auditor.repeats);
-        let verdict =
-            repeats.judge(self.now, (rider, intent), result, &self.store, |order| self.auditor.version_known(order));
+        let known = |order| self.auditor.version_known(order);
+        let ended = |order| self.store.orders.get(&order).and_then(|row| row.state.ended_at);
+        let verdict = repeats.judge(self.now, (rider, intent), result, &self.store, known, ended);
         self.auditor.repeats = repeats;
         if verdict? {
             self.count("request repeated");
