@@ -83,6 +83,8 @@ pub struct DispatchPolicy {
     pub max_waiting_orders: u32,
     /// Riders that may be live at once; beyond it going on duty is refused with `city_full`.
     pub max_live_riders: u32,
+    /// The longest time for which an operator may hold an order, seconds; a hold may be made longer before it ends.
+    pub max_hold_s: u32,
 }
 
 impl Default for DispatchPolicy {
@@ -108,6 +110,7 @@ impl Default for DispatchPolicy {
             speeds: Speeds::default(),
             max_waiting_orders: 20_000,
             max_live_riders: 200_000,
+            max_hold_s: 3_600,
         }
     }
 }
@@ -161,6 +164,9 @@ impl DispatchPolicy {
         if !(1.0..=5.0).contains(&self.detour_factor) {
             return bad("detour_factor", "must lie in 1..=5");
         }
+        if self.max_hold_s == 0 || self.max_hold_s > 86_400 {
+            return bad("max_hold_s", "must lie in 1..=86,400");
+        }
         if speeds.iter().any(|v| !(0.1..=60.0).contains(v)) {
             return bad("speeds", "must lie in 0.1..=60 metres per second");
         }
@@ -183,6 +189,12 @@ impl DispatchPolicy {
     #[must_use]
     pub const fn fix_freshness(&self) -> Duration {
         Duration::from_secs(self.fix_freshness_s as u64)
+    }
+
+    /// The longest time for which an order may be held.
+    #[must_use]
+    pub const fn max_hold(&self) -> Duration {
+        Duration::from_secs(self.max_hold_s as u64)
     }
 
     /// The search radius after an order has been due for `waited`.

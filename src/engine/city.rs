@@ -18,6 +18,7 @@ use super::{
     effect::{Alert, Effect, Measure, Notice, OfferRecord},
     id_source::IdSource,
     matching::Brain,
+    operators::Ask,
     order_queue::OrderQueue,
     rider_index::{Means, RiderIndex},
     state::{ClosedOffer, Deferred, EndedOrder, LiveOrder, LiveRider, Pending},
@@ -67,6 +68,9 @@ pub struct City {
     /// The figures as of the last `take_changes`.
     pub(super) tally: Counts,
     pub(super) out: Vec<Effect>,
+    pub(super) hold_alarms: Alarms<OrderId>,
+    /// Operators' commands that took another offer out of a rider's hands first; each does so once.
+    pub(super) displacing: BTreeSet<ReplyTo>,
 }
 
 /// What is forgotten after a while.
@@ -119,6 +123,8 @@ impl City {
             touched: Touched::default(),
             tally: Counts::default(),
             out: Vec::new(),
+            hold_alarms: Alarms::default(),
+            displacing: BTreeSet::new(),
         }
     }
 
@@ -143,15 +149,20 @@ impl City {
             Command::Progress { rider, session, report, reply } => self.progress(now, rider, session, report, reply),
             Command::UpdateProfile(profile) => self.update_profile(now, profile),
             Command::Place { spec, extras, actor, reply } => self.place(now, *spec, *extras, actor, reply),
-            Command::Cancel { order, actor, reason, reply } => self.cancel(now, order, actor, reason, reply),
-            Command::ChangeReady { order, ready_at, actor, reply } => {
-                self.change_ready(now, order, ready_at, actor, reply);
+            Command::Cancel { order, actor, reason, reply, given } => {
+                self.cancel(now, order, actor, reason, given, reply);
+            }
+            Command::ChangeReady { order, ready_at, actor, reply, given } => {
+                self.change_ready(now, order, ready_at, actor, given, reply);
             }
             Command::Committed { transition } => self.committed(now, transition),
             Command::Rejected { transition, why } => self.rejected(now, transition, &why),
             Command::SetCity(settings) => {
                 self.settings = *settings;
                 self.watch_everything(now);
+            }
+            Command::Operate { order, action, by, reason, given, reply } => {
+                self.operate(now, Ask { order, action, by, reason, given, reply });
             }
         }
     }
@@ -236,6 +247,7 @@ impl City {
             && live.next_duty.is_none()
             && live.session.is_some()
             && live.offer.is_none()
+            && live.reserved.is_none()
             && (live.orders.len() < room || self.defects.has(Defect::OffersToTheBusy))
             && live.profile.may_work()
             && self.is_fresh(now, live)

@@ -2,16 +2,21 @@
 //! simulation and in the quality benchmark.
 
 mod alarms;
+pub mod audit;
+mod change;
 mod city;
 pub mod command;
 mod commit;
 mod counts;
 mod defects;
 pub mod effect;
+mod holds;
 mod id_source;
 pub mod invariants;
 pub mod matching;
 mod offers;
+mod operation;
+mod operators;
 mod order_queue;
 mod orders;
 mod progress;

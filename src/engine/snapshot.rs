@@ -56,6 +56,7 @@ impl City {
         let waiting_for = live.state.status.is_waiting().then_some(match (live.pending, live.offers.is_empty()) {
             (true, _) => WaitReason::Committing,
             (_, false) => WaitReason::Offered,
+            _ if live.state.hold.is_some() => WaitReason::Held,
             _ => live.wait,
         });
         let asked = live.offers.first().and_then(|offer| self.offers.get(offer)).map(|record| record.rider);
@@ -76,6 +77,8 @@ impl City {
             leave_by,
             due_at: live.state.due_at,
             offers_tried: live.state.offers_tried,
+            hold: live.state.hold.clone(),
+            priority: live.state.priority,
         })
     }
 

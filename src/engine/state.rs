@@ -48,6 +48,8 @@ pub(super) struct LiveRider {
     pub look_at: Option<Timestamp>,
     /// What the tally has of this rider.
     pub counted: RiderShare,
+    /// The order that an operator gives to this rider, while the journal has the assignment.
+    pub reserved: Option<OrderId>,
 }
 
 impl LiveRider {
@@ -68,6 +70,7 @@ impl LiveRider {
             silence_told: false,
             look_at: None,
             counted: RiderShare::NOTHING,
+            reserved: None,
         }
     }
 }
@@ -167,6 +170,23 @@ pub(super) enum Then {
     Duty { rider: RiderId, number: u32, duty: Duty, reason: DutyReason, asked: Vec<(SessionId, ReplyTo)> },
     /// Nothing follows.
     Noted,
+    /// An operator's action is done; nobody waits for the end of a hold.
+    Operated { deed: Deed, withdrawn: Vec<OfferRecord>, reply: Option<ReplyTo> },
+}
+
+/// What an operator did.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Deed {
+    /// The rider has the order, which was another one's before.
+    Assigned { rider: RiderId, from: Option<RiderId> },
+    /// The order waits again.
+    Unassigned { rider: RiderId },
+    /// The order is offered to nobody.
+    Held,
+    /// The hold has ended, by a word or by itself.
+    Released,
+    /// The order has another priority.
+    Prioritised,
 }
 
 /// What is remembered of an order for a while after its end, so that a repeated report gets its answer.

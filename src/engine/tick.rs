@@ -33,6 +33,7 @@ impl City {
         self.forget(now);
         self.expire_offers(now);
         self.release_scheduled(now);
+        self.end_holds(now);
         self.sweep_riders(now);
         self.match_orders(now);
     }
@@ -116,8 +117,8 @@ impl City {
             live.silence_told = true;
             return self.alert(Alert::SilentCarrier { rider, order });
         }
-        // An open offer runs out by itself first.
-        if live.offer.is_none() {
+        // An open offer runs out by itself first, and an assignment that is with the journal is answered.
+        if live.offer.is_none() && live.reserved.is_none() {
             self.set_duty(now, rider, Duty::AutoOff, DutyReason::Silent, Vec::new());
         }
     }
@@ -157,12 +158,12 @@ impl City {
         let decisions = {
             let orders = self
                 .queue
-                .iter()
-                // No order is ready before a rider must leave for it, so nothing behind this point can be in reach.
-                .take_while(|(_, urgency)| urgency.leave_by <= horizon)
+                // No order is ready before a rider must leave for it, so nothing beyond this time can be in reach.
+                .within(horizon)
                 .filter_map(|(order, _)| self.orders.get(&order))
                 .filter(|live| {
                     live.state.status == OrderStatus::Queued
+                        && live.state.hold.is_none()
                         && !live.pending
                         && live.offers.is_empty()
                         // Goods that a rider handed over are ready, whatever the merchant says of them.
@@ -207,7 +208,8 @@ impl City {
             live.state.due_at = Some(now);
             self.touched.orders.insert(order);
         }
-        let urgency = Urgency { leave_by: live.state.due_at.unwrap_or(leave_by), slack_ms: live.slack_ms };
+        let leave_by = live.state.due_at.unwrap_or(leave_by);
+        let urgency = Urgency::new(live.state.priority, leave_by, live.slack_ms);
         if self.queue.put(order, urgency) {
             self.touched.queue = true;
             self.touched.orders.insert(order);

@@ -9,6 +9,7 @@ use crate::domain::{
     order::{OrderStatus, Place},
     position::Position,
     rider::Vehicle,
+    steering::{Hold, Priority},
     text::named_enum,
     time::Timestamp,
 };
@@ -104,6 +105,8 @@ named_enum! {
         Offered = "offered",
         /// A change waits for the journal.
         Committing = "committing",
+        /// An operator holds it.
+        Held = "held",
     }
 }
 
@@ -140,6 +143,10 @@ pub struct OrderView {
     pub due_at: Option<Timestamp>,
     /// Offers made.
     pub offers_tried: u32,
+    /// The hold that keeps it from being offered.
+    pub hold: Option<Hold>,
+    /// How it stands to others that are due.
+    pub priority: Priority,
 }
 
 named_enum! {

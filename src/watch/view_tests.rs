@@ -20,6 +20,10 @@ fn order(id: u128, status: &str, due_at: Option<i64>, leave_by: i64, offers_trie
         leave_by,
         due_at,
         offers_tried,
+        priority: 0,
+        held_by: None,
+        held_until: None,
+        hold_reason: None,
     }
 }
 

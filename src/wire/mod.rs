@@ -6,6 +6,7 @@
 
 pub mod codes;
 pub mod json;
+pub mod operations;
 pub mod operator;
 pub mod problem;
 pub mod rest;

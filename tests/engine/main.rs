@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 mod harness;
+mod operators;
+mod operators_races;
 mod restarts;
 mod riders;
 mod scenarios;

@@ -8,6 +8,7 @@ mod bad_input;
 mod cities_apart;
 mod fleet;
 mod life;
+mod operations;
 mod operators;
 mod restart;
 

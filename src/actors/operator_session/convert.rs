@@ -102,6 +102,10 @@ fn order(view: &OrderView) -> OrderRow {
         leave_by: view.leave_by.as_millis(),
         due_at: view.due_at.map(Timestamp::as_millis),
         offers_tried: view.offers_tried,
+        priority: view.priority.level(),
+        held_by: view.hold.as_ref().map(|hold| hold.by.clone()),
+        held_until: view.hold.as_ref().map(|hold| hold.until.as_millis()),
+        hold_reason: view.hold.as_ref().map(|hold| hold.reason.clone()),
     }
 }
 

@@ -62,6 +62,7 @@ pub(super) fn problem(
         code: code.to_owned(),
         detail,
         pointer: None,
+        current: None,
     })
 }
 

@@ -4,9 +4,11 @@
 //! reason. Only when the database itself is away does the whole batch fail, and then it may be given again as it is,
 //! as often as it takes: a write that was stored before is recognised by its transition id.
 
+mod audit;
 mod claims;
 mod duty;
 mod events;
+mod keys;
 mod ledger;
 mod offers;
 mod orders;
@@ -160,7 +162,13 @@ fn claims_of(write: &Write) -> Vec<Claim<'_>> {
             }
             claims
         }
-        Write::Order(change) => vec![Claim::Order(change.order)],
+        Write::Order(change) => {
+            let mut claims = vec![Claim::Order(change.order)];
+            if let Some(record) = &change.idempotency {
+                claims.push(Claim::Key(&record.caller, &record.key));
+            }
+            claims
+        }
         Write::Offer { .. } | Write::Duty(_) => vec![],
     }
 }
@@ -182,7 +190,7 @@ async fn store_wave(
         }
     }
 
-    claims::take(tx, &mut places, answers).await?;
+    claims::take(tx, &mut places, &mut changes, answers).await?;
     orders::insert(tx, &mut places, answers).await?;
     claims::contacts(tx, &places).await?;
     orders::update(tx, &mut changes, answers).await?;
@@ -191,6 +199,7 @@ async fn store_wave(
     let placed = places.iter().map(|p| (p.write.spec.id, p.write.transition, p.write.events.as_slice()));
     let changed = changes.iter().map(|c| (c.write.order, c.write.transition, c.write.events.as_slice()));
     events::insert(tx, placed.chain(changed)).await?;
+    audit::insert(tx, &changes).await?;
     offers.extend(changes.iter().flat_map(|c| c.write.offers.iter().map(|offer| (c.at, &c.entry.city, offer))));
     // Back into the order in which the city decided: the last word on an offer counts.
     offers.sort_by_key(|(at, ..)| *at);

@@ -22,6 +22,7 @@ mod faults;
 mod fleet;
 mod journal;
 mod merchants;
+mod operators;
 mod repeats;
 mod store;
 mod world;
@@ -137,7 +138,7 @@ fn plan(seed: u64, minutes: u64) -> Plan {
 
 /// What has to happen in the whole campaign, and how often in 10,000 minutes of a seed at least, on average: a simulation
 /// in which nothing goes wrong proves nothing. About a third of what happens today.
-const LEAST: [(&str, u64); 45] = [
+const LEAST: [(&str, u64); 53] = [
     ("order placed", 2_500),
     ("delivered", 2_000),
     ("offered", 3_000),
@@ -183,6 +184,14 @@ const LEAST: [(&str, u64); 45] = [
     ("city crashed", 20),
     ("write stored in a crash", 2),
     ("write lost in a crash", 2),
+    ("assigned by an operator", 40),
+    ("reassigned", 30),
+    ("unassigned by an operator", 20),
+    ("held", 40),
+    ("released", 10),
+    ("hold ended by itself", 20),
+    ("priority changed", 30),
+    ("operator's answer replayed", 5),
 ];
 
 #[test]
