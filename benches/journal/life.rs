@@ -9,6 +9,7 @@ use dispatch_engine::{
         money::Currency,
         order::{Actor, Custody, OfferState, OrderSpec, OrderStatus, Place},
         position::Position,
+        steering::Priority,
         time::Timestamp,
         wallet::settle_order,
     },
@@ -66,6 +67,8 @@ impl Life {
             updated_at: now,
             payout_minor: None,
             parked: false,
+            hold: None,
+            priority: Priority::default(),
         };
         let write = PlaceWrite {
             transition: TransitionId(clock.new_id()),
@@ -118,6 +121,8 @@ impl Life {
             offers: offer.into_iter().map(|(state, closed_at)| self.record(state, closed_at, now)).collect(),
             postings,
             currency: Currency::INR,
+            audit: None,
+            idempotency: None,
         })
     }
 

@@ -198,7 +198,7 @@ impl Api {
 
     /// Cancels an order as its merchant.
     pub async fn cancel(&self, merchant: Uuid, order: Uuid, reason: &str) -> Result<OrderReceipt, ApiError> {
-        let body = CancelOrder { reason: reason.to_owned() };
+        let body = CancelOrder { reason: reason.to_owned(), expected_version: None };
         let request = self.post(&format!("/v1/orders/{order}/cancel")).json(&body);
         Ok(self.send(Role::Merchant(merchant), request).await?.body)
     }
@@ -210,7 +210,8 @@ impl Api {
         order: Uuid,
         ready_at: DateTime<Utc>,
     ) -> Result<OrderReceipt, ApiError> {
-        let request = self.post(&format!("/v1/orders/{order}/ready")).json(&ChangeReady { ready_at });
+        let request =
+            self.post(&format!("/v1/orders/{order}/ready")).json(&ChangeReady { ready_at, expected_version: None });
         Ok(self.send(Role::Merchant(merchant), request).await?.body)
     }
 

@@ -263,6 +263,8 @@ mod tests {
             metadata: serde_json::Map::new(),
             created_at: DateTime::UNIX_EPOCH,
             updated_at: DateTime::UNIX_EPOCH,
+            priority: 0,
+            hold: None,
             events: Some((1..=version).map(|v| event(v, v)).collect()),
             contact: None,
         }

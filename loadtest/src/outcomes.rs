@@ -182,6 +182,8 @@ mod tests {
             metadata: Map::new(),
             created_at: date(1_000),
             updated_at: date(7_000),
+            priority: 0,
+            hold: None,
             // The first rider gave up at the counter; the second one picked up. Then a repeated arrival.
             events: Some(vec![
                 event(1, "at_pickup", 4_000),

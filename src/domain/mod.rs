@@ -10,6 +10,7 @@ pub mod order;
 pub mod policy;
 pub mod position;
 pub mod rider;
+pub mod steering;
 pub mod text;
 pub mod time;
 pub mod wallet;

@@ -127,6 +127,8 @@ pub struct DispatchPolicy {
     pub max_pickup_eta_s: u32,
     /// Seconds between two explanations of why one due order is not assigned, at least; 0 for none.
     pub explain_every_s: u32,
+    /// The longest time for which an operator may hold an order, seconds; a hold may be made longer before it ends.
+    pub max_hold_s: u32,
 }
 
 /// The most orders that any policy lets a rider hold at once.
@@ -172,6 +174,7 @@ impl Default for DispatchPolicy {
             drop_service_s: 90,
             max_pickup_eta_s: 2_700,
             explain_every_s: 60,
+            max_hold_s: 3_600,
         }
     }
 }
@@ -235,6 +238,9 @@ impl DispatchPolicy {
         }
         if !(1.0..=5.0).contains(&self.detour_factor) {
             return bad("detour_factor", "must lie in 1..=5");
+        }
+        if self.max_hold_s == 0 || self.max_hold_s > 86_400 {
+            return bad("max_hold_s", "must lie in 1..=86,400");
         }
         if speeds.iter().any(|v| !(0.1..=60.0).contains(v)) {
             return bad("speeds", "must lie in 0.1..=60 metres per second");
@@ -308,6 +314,12 @@ impl DispatchPolicy {
     #[must_use]
     pub fn max_pickup_eta(&self) -> Option<Duration> {
         (self.max_pickup_eta_s > 0).then(|| Duration::from_secs(self.max_pickup_eta_s.into()))
+    }
+
+    /// The longest time for which an order may be held.
+    #[must_use]
+    pub const fn max_hold(&self) -> Duration {
+        Duration::from_secs(self.max_hold_s as u64)
     }
 
     /// The search radius after an order has been due for `waited`.

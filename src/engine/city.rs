@@ -18,6 +18,7 @@ use super::{
     effect::{Alert, Effect, Measure, Notice, OfferRecord},
     id_source::IdSource,
     matching::Brain,
+    operators::Ask,
     order_queue::OrderQueue,
     rider_index::RiderIndex,
     state::{ClosedOffer, Deferred, EndedOrder, LiveOrder, LiveRider, Pending},
@@ -81,6 +82,9 @@ pub struct City {
     pub(super) duty_writes: BTreeSet<(RiderId, TransitionId)>,
     /// What the journal could not take and nobody waits for; tried again at the next tick.
     pub(super) unsaved: Unsaved,
+    pub(super) hold_alarms: Alarms<OrderId>,
+    /// Operators' commands that took another offer out of a rider's hands first; each does so once.
+    pub(super) displacing: BTreeSet<ReplyTo>,
 }
 
 /// What is forgotten after a while.
@@ -141,6 +145,8 @@ impl City {
             out: Vec::new(),
             duty_writes: BTreeSet::new(),
             unsaved: Unsaved::default(),
+            hold_alarms: Alarms::default(),
+            displacing: BTreeSet::new(),
         }
     }
 
@@ -165,9 +171,11 @@ impl City {
             Command::Progress { rider, session, report, reply } => self.progress(now, rider, session, report, reply),
             Command::UpdateProfile(profile) => self.update_profile(now, profile),
             Command::Place { spec, extras, actor, reply } => self.place(now, *spec, *extras, actor, reply),
-            Command::Cancel { order, actor, reason, reply } => self.cancel(now, order, actor, reason, reply),
-            Command::ChangeReady { order, ready_at, actor, reply } => {
-                self.change_ready(now, order, ready_at, actor, reply);
+            Command::Cancel { order, actor, reason, reply, given } => {
+                self.cancel(now, order, actor, reason, given, reply);
+            }
+            Command::ChangeReady { order, ready_at, actor, reply, given } => {
+                self.change_ready(now, order, ready_at, actor, given, reply);
             }
             Command::Committed { transition } => self.committed(now, transition),
             Command::Rejected { transition, why } => self.rejected(now, transition, &why),
@@ -177,6 +185,9 @@ impl City {
                 self.settings = *settings;
                 self.watch_everything(now);
                 self.forgive_for_higher_payouts();
+            }
+            Command::Operate { order, action, by, reason, given, reply } => {
+                self.operate(now, Ask { order, action, by, reason, given, reply });
             }
         }
     }
@@ -256,6 +267,7 @@ impl City {
             && (live.orders.is_empty()
                 || self.forward_from(live).is_some_and(|from| from <= now)
                 || self.defects.has(Defect::OffersToTheBusy))
+            && live.reserved.is_none()
             && live.profile.may_work()
             && self.is_fresh(now, live)
     }

@@ -12,6 +12,7 @@ use crate::domain::{
     time::Timestamp,
 };
 
+pub use super::operation::{Conditions, OperatorAction, OperatorRefusal};
 use super::view::{JobView, OfferView, OrderExplained};
 
 /// Everything that happens to a city. The time comes beside it, as an argument of `City::apply`.
@@ -106,6 +107,8 @@ pub enum Command {
         reason: String,
         /// Answered with [`Outcome::Order`], after the commit.
         reply: ReplyTo,
+        /// Under which conditions.
+        given: Conditions,
     },
     /// The goods will be ready at another time.
     ChangeReady {
@@ -117,6 +120,8 @@ pub enum Command {
         actor: Actor,
         /// Answered with [`Outcome::Order`], after the commit.
         reply: ReplyTo,
+        /// Under which conditions.
+        given: Conditions,
     },
     /// The journal stored a write.
     Committed {
@@ -137,6 +142,21 @@ pub enum Command {
         /// The order.
         order: OrderId,
         /// Answered with [`Outcome::Explained`].
+        reply: ReplyTo,
+    },
+    /// An operator steps in.
+    Operate {
+        /// The order.
+        order: OrderId,
+        /// What to do with it.
+        action: OperatorAction,
+        /// Who.
+        by: Actor,
+        /// Why, for its events and the audit log.
+        reason: String,
+        /// Under which conditions.
+        given: Conditions,
+        /// Answered with [`Outcome::Order`], after the commit.
         reply: ReplyTo,
     },
 }
@@ -297,7 +317,7 @@ pub enum Outcome {
         /// The job after the step; `None` when it is no longer the rider's.
         job: Option<Box<JobView>>,
     },
-    /// A placement that was stored before: the answer that it got.
+    /// A request that was stored before: the answer that it got.
     Replayed(Value),
     /// Why an order stands where it stands.
     Explained(Box<OrderExplained>),
@@ -390,6 +410,17 @@ pub enum Refusal {
     /// The offer is closed, because another rider who was asked was faster.
     #[error("another rider has taken it")]
     OfferTaken,
+    /// The order has moved on since the caller saw it.
+    #[error("the order has moved on: it is {status}, version {version}")]
+    Moved {
+        /// Where it stands.
+        status: OrderStatus,
+        /// Its version.
+        version: i32,
+    },
+    /// An operator's action is not done.
+    #[error(transparent)]
+    Operator(OperatorRefusal),
 }
 
 impl Refusal {
@@ -419,6 +450,8 @@ impl Refusal {
             Self::KeyReused => "idempotency_key_reused",
             Self::Invalid(_) => "storage_refused",
             Self::StorageUnavailable => "storage_unavailable",
+            Self::Moved { .. } => "version_conflict",
+            Self::Operator(why) => why.code(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The journal's answers: the second half of every transition.
 
 use crate::domain::{
-    ids::{OrderId, TransitionId},
+    ids::{OrderId, ReplyTo, TransitionId},
     time::Timestamp,
 };
 
@@ -53,6 +53,9 @@ impl City {
             (Then::Parked, Some(order)) => self.parked_stored(order),
             (Then::SearchResumed, Some(order)) => self.search_resumed(order),
             (Then::Explained, _) => {}
+            (Then::Operated { deed, withdrawn, reply }, Some(order)) => {
+                self.operation_stored(now, order, deed, withdrawn, reply);
+            }
             // Every transition of an order names its order.
             (
                 Then::Queued
@@ -63,7 +66,8 @@ impl City {
                 | Then::TakenBack { .. }
                 | Then::Expired
                 | Then::Parked
-                | Then::SearchResumed,
+                | Then::SearchResumed
+                | Then::Operated { .. },
                 None,
             ) => {}
         }
@@ -87,16 +91,17 @@ impl City {
             self.alert(Alert::WriteRejected { transition, reason: format!("{why:?}") });
         }
         match pending.then {
-            Then::Placed { reply, .. } => match why {
-                RejectReason::Replay(answer) => self.reply(reply, Ok(Outcome::Replayed(answer.clone()))),
-                _ => self.refuse(reply, refusal(why)),
-            },
             Then::Offered { offers } => offers.into_iter().for_each(|offer| self.forget_offer(now, offer)),
-            Then::Accepted { reply, .. }
+            Then::Placed { reply, .. }
+            | Then::Accepted { reply, .. }
             | Then::Progressed { reply, .. }
             | Then::Cancelled { reply, .. }
             | Then::ReadyChanged { reply }
-            | Then::OffersOver { reply: Some(reply), .. } => self.refuse(reply, refusal(why)),
+            | Then::OffersOver { reply: Some(reply), .. } => self.answer_rejected(reply, why),
+            Then::Operated { deed, reply, .. } => {
+                self.undo_operation(now, deed);
+                reply.into_iter().for_each(|reply| self.answer_rejected(reply, why));
+            }
             Then::Duty { rider, number, reason, asked, .. } => {
                 for (_, reply) in &asked {
                     self.refuse(*reply, refusal(why));
@@ -129,6 +134,15 @@ impl City {
         }
     }
 
+    /// Tells a caller that the journal will not store the change; one who asked before under the same key has the first
+    /// answer.
+    fn answer_rejected(&mut self, reply: ReplyTo, why: &RejectReason) {
+        match why {
+            RejectReason::Replay(answer) => self.reply(reply, Ok(Outcome::Replayed(answer.clone()))),
+            _ => self.refuse(reply, refusal(why)),
+        }
+    }
+
     /// Takes a write out of those that wait; an answer that comes twice finds nothing.
     fn take_pending(&mut self, transition: TransitionId) -> Option<Pending> {
         let pending = self.pending.remove(&transition)?;
@@ -156,7 +170,7 @@ fn refusal(why: &RejectReason) -> Refusal {
     match why {
         RejectReason::Conflict => Refusal::Conflict,
         RejectReason::Fenced => Refusal::Fenced,
-        // A replay belongs to a placement and is answered there.
+        // A replay is answered as such; nothing else has a key.
         RejectReason::Busy | RejectReason::Replay(_) => Refusal::StorageBusy,
         RejectReason::DuplicateRef(order) => Refusal::DuplicateRef(*order),
         RejectReason::KeyReused => Refusal::KeyReused,

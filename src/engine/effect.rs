@@ -9,12 +9,14 @@ use crate::domain::{
     ids::{CityCode, JobId, OfferId, OrderId, ReplyTo, RiderId, SessionId, TransitionId},
     money::Currency,
     order::{Actor, Custody, OfferState, OrderSpec, OrderStatus},
+    steering::{Hold, Priority},
     time::Timestamp,
     wallet::Posting,
 };
 
 use super::{
-    command::{Outcome, PlacementExtras, Refusal},
+    audit::AuditRecord,
+    command::{IdempotencyRecord, Outcome, PlacementExtras, Refusal},
     view::{JobView, OfferView},
     wake::Wake,
 };
@@ -191,6 +193,10 @@ pub struct OrderWrite {
     pub postings: Vec<Posting>,
     /// Currency of the postings.
     pub currency: Currency,
+    /// What the audit log says of it, when an operator caused it.
+    pub audit: Option<AuditRecord>,
+    /// The key of the request that caused it, stored with it: a repetition gets the same answer.
+    pub idempotency: Option<IdempotencyRecord>,
 }
 
 /// Adds an event to an order whose stored version is `version`, and leaves the version as it is.
@@ -261,6 +267,10 @@ pub struct OrderState {
     pub payout_minor: Option<i64>,
     /// It found no rider and waits for an operator; only while `queued`.
     pub parked: bool,
+    /// The operator's hold that keeps it from being offered.
+    pub hold: Option<Hold>,
+    /// How it stands to others that are due.
+    pub priority: Priority,
 }
 
 /// One line of an order's history.

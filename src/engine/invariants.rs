@@ -15,7 +15,7 @@ use super::{
     city::City,
     forward::Stands,
     snapshot::stops_left,
-    state::{LiveOrder, Then},
+    state::{Deed, LiveOrder, Then},
 };
 
 /// The largest `offer_batch` of a policy.
@@ -38,7 +38,8 @@ pub fn check(city: &City, now: Timestamp) -> Result<(), Broken> {
     alarms_agree(city, now)?;
     counts_agree(city, now)?;
     pending_agrees(city)?;
-    duties_agree(city)
+    duties_agree(city)?;
+    operations_agree(city, now)
 }
 
 fn ensure(holds: bool, words: impl FnOnce() -> String) -> Result<(), Broken> {
@@ -226,6 +227,35 @@ fn alarms_agree(city: &City, now: Timestamp) -> Result<(), Broken> {
         })?;
     }
     Ok(())
+}
+
+/// A held order waits, is offered to nobody, and its hold will end; a rider is kept free for exactly the assignment that
+/// is with the journal.
+fn operations_agree(city: &City, now: Timestamp) -> Result<(), Broken> {
+    for (id, live) in &city.orders {
+        let Some(hold) = &live.state.hold else { continue };
+        ensure(live.offers.is_empty(), || format!("{id:?} is held and offered: {:?}", live.offers))?;
+        ensure(live.state.status.is_waiting(), || format!("{id:?} is held and {}", live.state.status))?;
+        ensure(city.hold_alarms.is_set_by(hold.until.max(now + INSTANT), *id), || {
+            format!("nobody looks at {id:?} when its hold ends")
+        })?;
+    }
+    let mut given = BTreeMap::new();
+    for pending in city.pending.values() {
+        if let (Then::Operated { deed: Deed::Assigned { rider, .. }, .. }, Some((order, _))) =
+            (&pending.then, &pending.change)
+        {
+            ensure(given.insert(*rider, *order).is_none(), || format!("{rider:?} is given two orders at once"))?;
+        }
+    }
+    for (id, live) in &city.riders {
+        ensure(live.reserved == given.get(id).copied(), || {
+            format!("{id:?} is kept free for {:?} and given {:?}", live.reserved, given.get(id))
+        })?;
+    }
+    ensure(given.keys().all(|rider| city.riders.contains_key(rider)), || {
+        "an order is given to a rider who is not here".to_owned()
+    })
 }
 
 fn pending_agrees(city: &City) -> Result<(), Broken> {

@@ -2,6 +2,8 @@
 //! simulation and in the quality benchmark.
 
 mod alarms;
+pub mod audit;
+mod change;
 mod city;
 pub mod command;
 mod commit;
@@ -12,11 +14,14 @@ mod description;
 pub mod effect;
 mod explain;
 mod forward;
+mod holds;
 mod id_source;
 pub mod invariants;
 pub mod matching;
 mod offer_end;
 mod offers;
+mod operation;
+mod operators;
 mod order_queue;
 mod orders;
 mod payout;

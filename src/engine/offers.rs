@@ -138,8 +138,11 @@ impl City {
         matches!(self.write_about(offer), Some(Then::Offered { offers }) if offers.contains(&offer))
     }
 
-    /// Whether an acceptance of the rider's open offer is with the journal.
+    /// Whether an acceptance of the rider's open offer, or an operator's assignment, is with the journal.
     pub(super) fn is_accepting(&self, rider: RiderId) -> bool {
+        if self.riders.get(&rider).is_some_and(|live| live.reserved.is_some()) {
+            return true;
+        }
         let Some(offer) = self.riders.get(&rider).and_then(|live| live.offer) else { return false };
         matches!(self.write_about(offer), Some(Then::Accepted { offer: id, .. }) if *id == offer)
     }

@@ -6,16 +6,17 @@ use crate::domain::{
     city::CityStatus,
     ids::{OrderId, ReplyTo, RiderId, TransitionId},
     order::{Actor, Custody, OrderSpec, OrderStatus},
+    steering::Priority,
     time::Timestamp,
     wallet::Posting,
 };
 
 use super::{
+    change::Change,
     city::{City, Remembered},
-    command::{Command, Outcome, PlacementExtras, Refusal},
+    command::{Command, Conditions, Outcome, PlacementExtras, Refusal},
     counts::OrderShare,
-    defects::Defect,
-    effect::{Effect, Measure, Notice, OfferRecord, OrderEvent, OrderState, OrderWrite, PlaceWrite, Write},
+    effect::{Effect, Measure, Notice, OfferRecord, OrderEvent, OrderState, PlaceWrite, Write},
     order_queue::Urgency,
     state::{EndedOrder, LiveOrder, Pending, Then},
     view::WaitReason,
@@ -84,6 +85,8 @@ impl City {
             updated_at: now,
             payout_minor: None,
             parked: false,
+            hold: None,
+            priority: Priority::default(),
         };
         let events = number_events(&mut state, now, kinds);
         let transition = TransitionId(self.ids.next(now));
@@ -140,7 +143,7 @@ impl City {
             _ => {
                 let lead = std::time::Duration::from_secs(self.settings.policy.default_lead_s.into());
                 let leave_by = live.state.due_at.unwrap_or(live.state.ready_at - lead);
-                let urgency = Urgency { leave_by, slack_ms: live.slack_ms };
+                let urgency = Urgency::new(live.state.priority, leave_by, live.slack_ms);
                 self.touched.queue |= self.queue.put(order, urgency);
             }
         }
@@ -170,39 +173,34 @@ impl City {
         &mut self,
         now: Timestamp,
         order: OrderId,
-        mut next: OrderState,
+        next: OrderState,
         events: Vec<EventDraft>,
         offers: Vec<OfferRecord>,
         postings: Vec<Posting>,
         then: Then,
     ) {
-        let Some(live) = self.orders.get_mut(&order) else { return };
-        let transition = TransitionId(self.ids.next(now));
-        let (expected_version, currency) = (live.state.version, live.spec.currency);
-        live.pending = true;
-        live.write = Some(transition);
-        let tells_early = self.defects.has(Defect::TellsBeforeCommit) && matches!(then, Then::Accepted { .. });
-        next.version = expected_version + 1;
-        next.updated_at = now;
-        // Whoever comes next is promised a payout of their own, and whatever happens to a parked order ends its wait.
-        next.payout_minor = next.payout_minor.filter(|_| next.rider.is_some());
-        next.parked &= next.status == OrderStatus::Queued;
-        let events = number_events(&mut next, now, events);
-        self.pending.insert(transition, Pending { change: Some((order, Box::new(next.clone()))), then });
-        let write = OrderWrite { transition, order, expected_version, state: next, events, offers, postings, currency };
-        self.out.push(Effect::Persist(Box::new(Write::Order(write))));
-        self.touch_order(order);
-        if tells_early {
-            self.committed(now, transition);
-        }
+        self.write_change(now, order, Change { offers, postings, ..Change::new(next, events, then) });
     }
 
-    pub(super) fn cancel(&mut self, now: Timestamp, order: OrderId, actor: Actor, reason: String, reply: ReplyTo) {
-        let command = Command::Cancel { order, actor, reason, reply };
-        let Some(Command::Cancel { actor, reason, .. }) = self.defer(order, reply, command) else { return };
+    pub(super) fn cancel(
+        &mut self,
+        now: Timestamp,
+        order: OrderId,
+        actor: Actor,
+        reason: String,
+        given: Conditions,
+        reply: ReplyTo,
+    ) {
+        let command = Command::Cancel { order, actor, reason, reply, given };
+        let Some(Command::Cancel { actor, reason, given, .. }) = self.defer(order, reply, command) else { return };
+        if self.refuse_moved(order, &given, reply) {
+            return;
+        }
         let Some(live) = self.orders.get(&order) else { return self.refuse_gone(order, reply) };
         let mut next = live.state.clone();
-        let mut event = EventDraft { reason: Some(reason.clone()), ..EventDraft::new("cancelled", actor) };
+        next.hold = None;
+        let rider = live.state.rider;
+        let mut event = EventDraft { reason: Some(reason.clone()), ..EventDraft::new("cancelled", actor.clone()) };
         let mut withdrawn = Vec::new();
         match (live.state.status, live.state.custody) {
             (OrderStatus::Returning, _) => {
@@ -214,17 +212,20 @@ impl City {
             (status, _) if status.is_carried() => {
                 // The rider holds the goods: they go back.
                 next.status = OrderStatus::Returning;
-                next.end_reason = Some(reason);
+                next.end_reason = Some(reason.clone());
                 event.kind = "cancelled_after_pickup";
             }
             _ => {
                 next.status = OrderStatus::Cancelled;
                 next.ended_at = Some(now);
-                next.end_reason = Some(reason);
+                next.end_reason = Some(reason.clone());
                 withdrawn = self.withdrawals(now, order, "order_cancelled");
             }
         }
-        self.write_order(now, order, next, vec![event], withdrawn.clone(), Then::Cancelled { withdrawn, reply });
+        let audit = self.audit(now, &actor, "cancel", rider, Some(reason), Map::new());
+        let then = Then::Cancelled { withdrawn: withdrawn.clone(), reply };
+        let change = Change::new(next, vec![event], then);
+        self.write_change(now, order, Change { offers: withdrawn, audit, idempotency: given.idempotency, ..change });
     }
 
     /// The cancellation is stored: whoever had the order is told.
@@ -260,10 +261,14 @@ impl City {
         order: OrderId,
         ready_at: Timestamp,
         actor: Actor,
+        given: Conditions,
         reply: ReplyTo,
     ) {
-        let command = Command::ChangeReady { order, ready_at, actor, reply };
-        let Some(Command::ChangeReady { actor, .. }) = self.defer(order, reply, command) else { return };
+        let command = Command::ChangeReady { order, ready_at, actor, reply, given };
+        let Some(Command::ChangeReady { actor, given, .. }) = self.defer(order, reply, command) else { return };
+        if self.refuse_moved(order, &given, reply) {
+            return;
+        }
         let Some(live) = self.orders.get(&order) else { return self.refuse_gone(order, reply) };
         if live.state.custody != Custody::Store {
             return self.refuse(reply, Refusal::PickedUp);
@@ -274,16 +279,17 @@ impl City {
             return self.reply(reply, Ok(outcome));
         }
         let mut next = live.state.clone();
-        let event = EventDraft {
-            data: data([("from", live.state.ready_at.to_string().into()), ("to", ready_at.to_string().into())]),
-            ..EventDraft::new("ready_changed", actor)
-        };
+        let rider = live.state.rider;
+        let particulars = data([("from", live.state.ready_at.to_string().into()), ("to", ready_at.to_string().into())]);
+        let event = EventDraft { data: particulars.clone(), ..EventDraft::new("ready_changed", actor.clone()) };
         next.ready_at = ready_at;
         if live.state.status.is_waiting() {
             // Nobody is on the way, though one may have been asked: when a rider must leave is found anew.
             next.due_at = None;
         }
-        self.write_order(now, order, next, vec![event], vec![], Then::ReadyChanged { reply });
+        let audit = self.audit(now, &actor, "ready", rider, None, particulars);
+        let change = Change::new(next, vec![event], Then::ReadyChanged { reply });
+        self.write_change(now, order, Change { audit, idempotency: given.idempotency, ..change });
     }
 
     /// The new ready time is stored.

@@ -118,6 +118,7 @@ impl City {
         let live = self.live_order(spec, state);
         let (status, rider) = (live.state.status, live.state.rider);
         self.orders.insert(order, live);
+        self.watch_hold(now, order);
         if !status.has_rider() {
             self.watch_round(now, order);
             return self.enter_line(order);

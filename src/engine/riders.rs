@@ -82,6 +82,7 @@ impl City {
                 && live.duties_pending == 0
                 && live.orders.is_empty()
                 && live.offer.is_none()
+                && live.reserved.is_none()
         });
         if gone {
             if let Some(live) = self.riders.remove(&rider) {
@@ -129,7 +130,7 @@ impl City {
         let Some(live) = self.riders.get_mut(&rider) else { return };
         live.profile = profile;
         let barred = !live.profile.may_work() && matches!(live.duty, Duty::On | Duty::Break);
-        if barred && live.orders.is_empty() {
+        if barred && live.orders.is_empty() && live.reserved.is_none() {
             self.withdraw_offer_of(now, rider, "not_allowed");
             self.set_duty(now, rider, Duty::Off, DutyReason::NotAllowed, Vec::new());
         } else if barred {
@@ -284,7 +285,8 @@ impl City {
 
     /// The rider has finished the work in hand: what was asked for meanwhile takes effect.
     pub(super) fn work_finished(&mut self, now: Timestamp, rider: RiderId) {
-        let next = self.riders.get(&rider).filter(|live| live.orders.is_empty()).and_then(|live| live.next_duty);
+        let idle = |live: &&LiveRider| live.orders.is_empty() && live.reserved.is_none();
+        let next = self.riders.get(&rider).filter(idle).and_then(|live| live.next_duty);
         if let Some(duty) = next {
             self.set_duty(now, rider, duty, DutyReason::Finished, Vec::new());
         }

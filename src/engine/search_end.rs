@@ -10,7 +10,7 @@ use crate::domain::{
 
 use super::{
     city::City,
-    effect::Alert,
+    effect::{Alert, OrderState},
     orders::{EventDraft, data},
     state::Then,
     view::WaitReason,
@@ -63,9 +63,7 @@ impl City {
     pub(super) fn resume_search(&mut self, now: Timestamp, order: OrderId) {
         let Some(live) = self.orders.get(&order).filter(|live| !live.pending && live.state.parked) else { return };
         let mut next = live.state.clone();
-        next.parked = false;
-        next.round += 1;
-        next.due_at = None;
+        resume(&mut next);
         let event = EventDraft {
             data: data([("round", next.round.into())]),
             ..EventDraft::new("search_resumed", Actor::ENGINE)
@@ -86,4 +84,11 @@ impl City {
         self.settings.policy.when_exhausted == WhenExhausted::Expire
             && self.orders.get(&order).is_some_and(|live| live.state.parked)
     }
+}
+
+/// Puts a parked order back into automatic dispatch: a new round, and a wait that counts anew.
+pub(super) const fn resume(state: &mut OrderState) {
+    state.parked = false;
+    state.round += 1;
+    state.due_at = None;
 }

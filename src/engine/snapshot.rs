@@ -57,6 +57,7 @@ impl City {
             (true, _) => WaitReason::Committing,
             (_, false) => WaitReason::Offered,
             _ if live.state.parked => WaitReason::NeedsOperator,
+            _ if live.state.hold.is_some() => WaitReason::Held,
             _ => live.wait,
         });
         let asked: Vec<RiderId> =
@@ -79,6 +80,8 @@ impl City {
             due_at: live.state.due_at,
             offers_tried: live.state.offers_tried,
             asked,
+            hold: live.state.hold.clone(),
+            priority: live.state.priority,
         })
     }
 

@@ -59,6 +59,8 @@ pub(super) struct LiveRider {
     pub outlook: Option<Outlook>,
     /// In which index the rider stands.
     pub stands: Stands,
+    /// The order that an operator gives to this rider, while the journal has the assignment.
+    pub reserved: Option<OrderId>,
 }
 
 impl LiveRider {
@@ -84,6 +86,7 @@ impl LiveRider {
             warned: false,
             outlook: None,
             stands: Stands::Nowhere,
+            reserved: None,
         }
     }
 }
@@ -205,6 +208,23 @@ pub(super) enum Then {
     SearchResumed,
     /// Why the order waits is stored among its events; the order is as before.
     Explained,
+    /// An operator's action is done; nobody waits for the end of a hold.
+    Operated { deed: Deed, withdrawn: Vec<OfferRecord>, reply: Option<ReplyTo> },
+}
+
+/// What an operator did.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Deed {
+    /// The rider has the order, which was another one's before.
+    Assigned { rider: RiderId, from: Option<RiderId> },
+    /// The order waits again.
+    Unassigned { rider: RiderId },
+    /// The order is offered to nobody.
+    Held,
+    /// The hold has ended, by a word or by itself; `resumed` when the search of a parked order goes on as well.
+    Released { resumed: bool },
+    /// The order has another priority.
+    Prioritised,
 }
 
 /// What is remembered of an order for a while after its end, so that a repeated report gets its answer.

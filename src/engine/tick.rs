@@ -38,6 +38,7 @@ impl City {
         self.wake_unseen(now);
         self.release_scheduled(now);
         self.save_again(now);
+        self.end_holds(now);
         self.sweep_riders(now);
         self.match_orders(now);
     }
@@ -134,8 +135,8 @@ impl City {
             return self.alert(Alert::SilentCarrier { rider, order });
         }
         let Some(live) = self.riders.get(&rider) else { return };
-        // An open offer runs out by itself first.
-        if live.offer.is_none() {
+        // An open offer runs out by itself first, and an assignment that is with the journal is answered.
+        if live.offer.is_none() && live.reserved.is_none() {
             self.set_duty(now, rider, Duty::AutoOff, DutyReason::Silent, Vec::new());
         }
     }
@@ -178,12 +179,12 @@ impl City {
         let decisions = {
             let orders = self
                 .queue
-                .iter()
-                // No order is ready before a rider must leave for it, so nothing behind this point can be in reach.
-                .take_while(|(_, urgency)| urgency.leave_by <= horizon)
+                // No order is ready before a rider must leave for it, so nothing beyond this time can be in reach.
+                .within(horizon)
                 .filter_map(|(order, _)| self.orders.get(&order))
                 .filter(|live| {
                     matches!(live.state.status, OrderStatus::Queued | OrderStatus::Offered)
+                        && live.state.hold.is_none()
                         && !live.pending
                         && !live.state.parked
                         && live.offers.len() < batch
@@ -216,7 +217,8 @@ impl City {
             live.state.due_at = Some(now);
             self.touched.orders.insert(order);
         }
-        let urgency = Urgency { leave_by: live.state.due_at.unwrap_or(leave_by), slack_ms: live.slack_ms };
+        let leave_by = live.state.due_at.unwrap_or(leave_by);
+        let urgency = Urgency::new(live.state.priority, leave_by, live.slack_ms);
         if self.queue.put(order, urgency) {
             self.touched.queue = true;
             self.touched.orders.insert(order);

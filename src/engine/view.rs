@@ -11,6 +11,7 @@ use crate::domain::{
     order::{OrderStatus, Place},
     position::Position,
     rider::Vehicle,
+    steering::{Hold, Priority},
     text::named_enum,
     time::Timestamp,
 };
@@ -112,6 +113,8 @@ named_enum! {
         NeedsOperator = "needs_operator",
         /// Due, and nobody within the limit can be at the pickup soon enough.
         PickupTooLong = "pickup_too_long",
+        /// An operator holds it.
+        Held = "held",
     }
 }
 
@@ -150,6 +153,10 @@ pub struct OrderView {
     pub offers_tried: u32,
     /// Everybody who is asked now.
     pub asked: Vec<RiderId>,
+    /// The hold that keeps it from being offered.
+    pub hold: Option<Hold>,
+    /// How it stands to others that are due.
+    pub priority: Priority,
 }
 
 named_enum! {

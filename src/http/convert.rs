@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::problem::Failure;
 use crate::{
-    domain::city::City,
+    domain::{access::Principal, city::City},
     store::{
         merchants::Merchant,
         orders::{StoredEvent, StoredOrder},
@@ -12,7 +12,7 @@ use crate::{
     },
     wire::{
         LatLon, MoneyBody, PlaceBody,
-        rest::{CityBody, MerchantBody, OrderBody, OrderEventBody, RiderBody},
+        rest::{CityBody, HoldBody, MerchantBody, OrderBody, OrderEventBody, RiderBody},
     },
 };
 
@@ -53,8 +53,13 @@ pub fn rider_body(rider: StoredRider) -> RiderBody {
     }
 }
 
-/// An order without its history and its contact.
-pub fn order_body(order: StoredOrder) -> OrderBody {
+/// An order without its history and its contact. Who holds it, and why, is for operators.
+pub fn order_body(order: StoredOrder, reader: &Principal) -> OrderBody {
+    let operates = matches!(reader, Principal::Operator { .. } | Principal::Admin { .. });
+    let hold = match (order.held_by, order.held_until, order.hold_reason) {
+        (Some(by), Some(until), Some(reason)) if operates => Some(HoldBody { by, until, reason }),
+        _ => None,
+    };
     let money = |minor| MoneyBody { minor, currency: order.currency.clone() };
     OrderBody {
         cash_to_collect: money(order.cash_to_collect_minor),
@@ -85,6 +90,8 @@ pub fn order_body(order: StoredOrder) -> OrderBody {
         metadata: object(order.metadata),
         created_at: order.created_at,
         updated_at: order.updated_at,
+        priority: order.priority,
+        hold,
         events: None,
         contact: None,
     }

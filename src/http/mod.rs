@@ -4,6 +4,8 @@
 
 pub mod auth;
 mod body;
+mod bulk;
+mod change;
 mod check;
 mod cities;
 pub mod connection;
@@ -13,9 +15,11 @@ mod fallback;
 #[cfg(feature = "fault-injection")]
 mod faults;
 mod health;
+mod keyed;
 mod merchants;
 mod observe;
 mod openapi;
+mod operate;
 mod options;
 mod orders;
 mod page;

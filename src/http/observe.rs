@@ -138,6 +138,18 @@ fn request_id(request: &ServiceRequest) -> HeaderValue {
     }
 }
 
+impl Figures {
+    /// Counts and logs what failed within a request that was answered all the same.
+    pub fn part_failed(&self, failure: &Failure) {
+        let code = failure.code().as_str();
+        self.problems.with_label_values(&[code]).inc();
+        match failure.code().status() {
+            500.. => tracing::warn!(code, cause = failure.chain(), "a part of a request failed"),
+            _ => tracing::debug!(code, cause = failure.chain(), "a part of a request was refused"),
+        }
+    }
+}
+
 /// A label from a fixed set: a client must not be able to grow the metrics by inventing methods.
 fn known(method: &Method) -> &'static str {
     match *method {

@@ -1,6 +1,6 @@
 //! Reading, listing and changing orders.
 
-use actix_web::{get, post, web};
+use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -10,21 +10,22 @@ use super::{
     Deps,
     auth::{Caller, may_operate},
     body::Body,
+    change::change,
     check,
     convert::{event_body, order_body},
+    keyed::Key,
     page,
     problem::{Code, Failure},
     storage,
 };
 use crate::{
-    actors::city::CityCallError,
     domain::{
         access::Principal,
-        ids::{CityCode, OrderId, ReplyTo, RiderId},
+        ids::{CityCode, OrderId, RiderId},
         order::OrderStatus,
         time::Timestamp,
     },
-    engine::command::{Command, Outcome, Refusal},
+    engine::command::{Command, Refusal},
     store::{
         self,
         orders::{OrderFilter, StoredOrder, id_floor},
@@ -78,7 +79,7 @@ pub async fn get_order(
     };
     let events = store::orders::events(&deps.db, id).await?;
     let events = Some(events.into_iter().map(event_body).collect());
-    Ok(web::Json(OrderBody { events, contact, ..order_body(order) }))
+    Ok(web::Json(OrderBody { events, contact, ..order_body(order, &caller.0) }))
 }
 
 /// Orders, newest first. Merchants see their own.
@@ -104,14 +105,15 @@ pub async fn list_orders(
     }
     let mut orders = store::orders::list(&deps.db, &filter, i64::from(limit) + 1).await?;
     let next = page::cut(&mut orders, limit, |order| order.id).map(|last| page::token(&name, last));
-    Ok(web::Json(OrderPage { orders: orders.into_iter().map(order_body).collect(), next }))
+    Ok(web::Json(OrderPage { orders: orders.into_iter().map(|order| order_body(order, &caller.0)).collect(), next }))
 }
 
 /// Calls an order off (its merchant, operator of its city, admin). After pickup the rider brings the goods back
 /// (`returning`); while they wait for another rider to take over it is refused with `picked_up`. Answered once it is stored.
 #[utoipa::path(
     tag = "orders",
-    params(("id" = Uuid, Path, description = "the order")),
+    params(("id" = Uuid, Path, description = "the order"),
+           ("Idempotency-Key" = Option<String>, Header, description = "the same request again gets the same answer")),
     request_body = CancelOrder,
     responses(
         (status = 200, description = "stored", body = OrderReceipt),
@@ -122,18 +124,22 @@ pub async fn list_orders(
 pub async fn cancel_order(
     deps: web::Data<Deps>,
     caller: Caller,
+    request: HttpRequest,
     id: web::Path<Uuid>,
     body: Body<CancelOrder>,
-) -> Result<web::Json<OrderReceipt>, Failure> {
+) -> Result<HttpResponse, Failure> {
     let reason = check::text("/reason", &body.0.reason, check::MAX_TEXT)?;
+    let key = Key::of(&request, &caller.0, Some(request.path()), &body.0)?;
     let (order, actor) = (OrderId(*id), caller.0.actor());
-    change(&deps, &caller.0, order, move |reply| Command::Cancel { order, actor, reason, reply }).await
+    let build = move |given, reply| Command::Cancel { order, actor, reason, reply, given };
+    Ok(change(&deps, &caller.0, order, body.0.expected_version, key, None, build).await?.response())
 }
 
 /// Says when the goods will be ready (its merchant, operator of its city, admin). Answered once it is stored.
 #[utoipa::path(
     tag = "orders",
-    params(("id" = Uuid, Path, description = "the order")),
+    params(("id" = Uuid, Path, description = "the order"),
+           ("Idempotency-Key" = Option<String>, Header, description = "the same request again gets the same answer")),
     request_body = ChangeReady,
     responses(
         (status = 200, description = "stored", body = OrderReceipt),
@@ -144,57 +150,34 @@ pub async fn cancel_order(
 pub async fn change_ready(
     deps: web::Data<Deps>,
     caller: Caller,
+    request: HttpRequest,
     id: web::Path<Uuid>,
     body: Body<ChangeReady>,
-) -> Result<web::Json<OrderReceipt>, Failure> {
+) -> Result<HttpResponse, Failure> {
     let (now, ready_at) = (deps.clock.now(), Timestamp::from(body.0.ready_at));
     let horizon = std::time::Duration::from_secs(u64::from(deps.options.horizon_s));
     if ready_at > now + horizon || ready_at + horizon < now {
         return Err(Failure::field("/ready_at", format!("must lie within {} s of now", deps.options.horizon_s)));
     }
+    let key = Key::of(&request, &caller.0, Some(request.path()), &body.0)?;
     let (order, actor) = (OrderId(*id), caller.0.actor());
-    change(&deps, &caller.0, order, move |reply| Command::ChangeReady { order, ready_at, actor, reply }).await
+    let build = move |given, reply| Command::ChangeReady { order, ready_at, actor, reply, given };
+    Ok(change(&deps, &caller.0, order, body.0.expected_version, key, None, build).await?.response())
 }
 
-/// Has the order's city change it.
-async fn change(
-    deps: &Deps,
-    caller: &Principal,
-    id: OrderId,
-    build: impl FnOnce(ReplyTo) -> Command + Send + 'static,
-) -> Result<web::Json<OrderReceipt>, Failure> {
-    if matches!(caller, Principal::Rider(_)) {
-        return Err(Failure::new(Code::WrongRole));
-    }
-    let order = visible(deps, caller, id).await?;
-    still_open(&order)?;
-    let city = deps.router.city(&city_of(&order)?)?;
-    match city.ask(deps.options.ask(), build).await {
-        Ok(Outcome::Order { order, status, version }) => {
-            Ok(web::Json(OrderReceipt { id: order.0, status: status.to_string(), version }))
-        }
-        Ok(other) => Err(Failure::internal(format!("a change of an order was answered with {other:?}"))),
-        // It ended between the two looks: the store knows how.
-        Err(CityCallError::Refused(Refusal::UnknownOrder)) => {
-            let order = store::orders::get(&deps.db, id).await?.ok_or_else(|| Failure::new(Code::UnknownOrder))?;
-            still_open(&order)?;
-            Err(Refusal::UnknownOrder.into())
-        }
-        Err(error) => Err(storage::failed(deps, error, "read the order before the change is asked for again")),
-    }
-}
-
-fn still_open(order: &StoredOrder) -> Result<(), Failure> {
+/// Refuses an order that has ended.
+pub fn still_open(order: &StoredOrder) -> Result<(), Failure> {
     let status = order.status()?;
     if status.is_end() { Err(Refusal::OrderEnded(status).into()) } else { Ok(()) }
 }
 
-pub(super) fn city_of(order: &StoredOrder) -> Result<CityCode, Failure> {
+/// The city of an order.
+pub fn city_of(order: &StoredOrder) -> Result<CityCode, Failure> {
     CityCode::parse(&order.city).map_err(Failure::internal)
 }
 
 /// The order, for a caller who may see it; to everybody else there is no such order.
-async fn visible(deps: &Deps, caller: &Principal, id: OrderId) -> Result<StoredOrder, Failure> {
+pub async fn visible(deps: &Deps, caller: &Principal, id: OrderId) -> Result<StoredOrder, Failure> {
     let unknown = || Failure::new(Code::UnknownOrder);
     let order = storage::read(deps, store::orders::get(&deps.db, id)).await?.ok_or_else(unknown)?;
     let allowed = match caller {

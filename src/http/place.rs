@@ -2,20 +2,16 @@
 
 use std::time::Duration;
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::header::{HeaderName, LOCATION},
-    post, web,
-};
+use actix_web::{HttpRequest, HttpResponse, http::header::LOCATION, post, web};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::{
     Deps,
     auth::{Caller, may_operate},
     body::Body,
     check,
+    keyed::{Key, REPLAYED},
     problem::{Code, Failure},
     storage,
 };
@@ -28,7 +24,7 @@ use crate::{
         rider::Vehicle,
         time::Timestamp,
     },
-    engine::command::{Command, IdempotencyRecord, Outcome, PlacementExtras, SealedContact},
+    engine::command::{Command, Outcome, PlacementExtras, SealedContact},
     store::{
         self,
         cities::{PayPolicy, Terms},
@@ -39,8 +35,6 @@ use crate::{
     },
 };
 
-const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
-const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const MAX_REF: usize = 128;
 const MAX_SIZE_UNITS: u32 = 1_000;
 const MAX_CASH_MINOR: i64 = 1_000_000_000;
@@ -65,22 +59,15 @@ pub async fn place_order(
     body: Body<NewOrder>,
 ) -> Result<HttpResponse, Failure> {
     let given = body.0;
-    let now = deps.clock.now();
     let code = check::city(&given.city).map_err(|failure| failure.at("/city"))?;
     let merchant = whose(&caller.0, &code, &given)?;
-    let key = idempotency_key(&request)?;
-    let digest = digest(&given)?;
-    let actor = caller.0.actor();
-    let asker = format!("{}:{}", actor.kind, actor.id.as_deref().unwrap_or_default());
+    let key = Key::of(&request, &caller.0, None, &given)?;
     if let Some(key) = &key
-        && let Some(earlier) = storage::read(&deps, store::idempotency::find(&deps.db, &asker, key, now)).await?
+        && let Some(earlier) = key.answered(&deps).await?
     {
-        return if earlier.digest == digest {
-            answer(earlier.answer, true)
-        } else {
-            Err(Failure::new(Code::IdempotencyKeyReused))
-        };
+        return answer(earlier, true);
     }
+    let actor = caller.0.actor();
 
     let city = deps.router.city(&code).map_err(|error| Failure::from(error).at("/city"))?;
     may_place(&deps, merchant).await?;
@@ -93,13 +80,7 @@ pub async fn place_order(
     // The same answer now and for every repetition: where the order stands once its placement is stored.
     let receipt = OrderReceipt { id: id.0, status: spec.first_status().to_string(), version: 1 };
     let receipt = serde_json::to_value(receipt).map_err(Failure::internal)?;
-    let idempotency = key.map(|key| IdempotencyRecord {
-        caller: asker,
-        key,
-        digest,
-        answer: receipt.clone(),
-        expires_at: now + Duration::from_secs(u64::from(deps.options.idempotency_ttl_s)),
-    });
+    let idempotency = key.map(|key| key.record(&deps, receipt.clone()));
     let extras = Box::new(PlacementExtras { contact, idempotency });
     let spec = Box::new(spec);
     let keyed = extras.idempotency.is_some();
@@ -146,21 +127,6 @@ async fn may_place(deps: &Deps, merchant: MerchantId) -> Result<(), Failure> {
         Some(_) => Err(Failure::new(Code::MerchantSuspended)),
         None => Err(Failure::new(Code::UnknownMerchant)),
     }
-}
-
-fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Failure> {
-    let bad = || Failure::new(Code::BadIdempotencyKey);
-    let Some(value) = request.headers().get(IDEMPOTENCY_KEY) else { return Ok(None) };
-    let key = value.to_str().map_err(|_| bad())?;
-    let fits = (1..=128).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
-    if fits { Ok(Some(key.to_owned())) } else { Err(bad()) }
-}
-
-/// SHA-256 of the body in one canonical form, so that blanks and the order of fields do not matter.
-fn digest(given: &NewOrder) -> Result<Vec<u8>, Failure> {
-    let mut value = serde_json::to_value(given).map_err(Failure::internal)?;
-    value.sort_all_objects();
-    Ok(Sha256::digest(serde_json::to_vec(&value).map_err(Failure::internal)?).to_vec())
 }
 
 fn seal(deps: &Deps, spec: &OrderSpec, contact: &Contact) -> Result<SealedContact, Failure> {
@@ -250,14 +216,5 @@ mod tests {
         assert_eq!(payout(pay, at(12.9, 77.6), at(12.9, 77.6)), 3_000);
         // A hundredth of a degree of latitude is 1,111.95 m.
         assert_eq!(payout(pay, at(12.9, 77.6), at(12.91, 77.6)), 3_890);
-    }
-
-    #[test]
-    fn the_digest_sees_values_and_not_their_writing() {
-        let read = |text: &str| digest(&serde_json::from_str(text).unwrap()).unwrap();
-        let place = r#""pickup":{"lat":1,"lon":2},"drop":{"lat":1,"lon":3}"#;
-        let one = read(&format!(r#"{{"city":"aa",{place},"metadata":{{"a":1,"b":[2]}}}}"#));
-        assert_eq!(one, read(&format!(r#"{{ "metadata":{{"b":[2],"a":1}}, {place}, "city":"aa" }}"#)));
-        assert_ne!(one, read(&format!(r#"{{"city":"aa",{place},"metadata":{{"a":1,"b":[3]}}}}"#)));
     }
 }

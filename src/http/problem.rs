@@ -12,8 +12,11 @@ use actix_web::{
 };
 
 use crate::{
-    actors::city::CityCallError, domain::position::PositionError, engine::command::Refusal, store::StoreError,
-    wire::problem::Problem,
+    actors::city::CityCallError,
+    domain::{order::OrderStatus, position::PositionError},
+    engine::command::{OperatorRefusal, Refusal},
+    store::StoreError,
+    wire::problem::{CurrentOrder, Problem},
 };
 
 /// Seconds after which a client may try again, for codes that say so.
@@ -101,6 +104,12 @@ codes! {
     OutsideCity = "outside_city", 422, "a place lies outside the service area";
     IllegalStep = "illegal_step", 422, "this does not follow from where the order stands";
     StorageRefused = "storage_refused", 422, "the store refused the change";
+    WrongStatus = "wrong_status", 409, "the action does not fit where the order stands";
+    RiderBusy = "rider_busy", 409, "the rider has no hand free";
+    RiderUnavailable = "rider_unavailable", 409, "the rider is not at work here";
+    RiderUnfit = "rider_unfit", 409, "the order does not suit the rider";
+    HeldByOther = "held_by_other", 409, "another operator holds the order";
+    BadHold = "bad_hold", 422, "a hold ends in the future, within the policy's limit";
 
     CityPaused = "city_paused", 503 retry 60, "the city takes no new orders now";
     CityFull = "city_full", 503 retry 30, "a bound of the city is reached";
@@ -134,6 +143,7 @@ struct Inner {
     detail: Option<String>,
     pointer: Option<String>,
     allow: Option<HeaderValue>,
+    current: Option<CurrentOrder>,
     source: Option<Source>,
 }
 
@@ -141,7 +151,7 @@ impl Failure {
     /// A failure of the given kind.
     #[must_use]
     pub fn new(code: Code) -> Self {
-        Self(Box::new(Inner { code, detail: None, pointer: None, allow: None, source: None }))
+        Self(Box::new(Inner { code, detail: None, pointer: None, allow: None, current: None, source: None }))
     }
 
     /// A field of the body with an unacceptable value.
@@ -190,6 +200,13 @@ impl Failure {
         self
     }
 
+    /// Says where the order stands now.
+    #[must_use]
+    pub fn current(mut self, status: OrderStatus, version: i32) -> Self {
+        self.0.current = Some(CurrentOrder { status: status.to_string(), version });
+        self
+    }
+
     /// The code.
     #[must_use]
     pub fn code(&self) -> Code {
@@ -214,7 +231,7 @@ impl Failure {
     /// What the client sees.
     #[must_use]
     pub fn problem(&self) -> Problem {
-        let Inner { code, detail, pointer, .. } = &*self.0;
+        let Inner { code, detail, pointer, current, .. } = &*self.0;
         Problem {
             kind: format!("urn:dispatch:problem:{}", code.as_str()),
             title: code.title().to_owned(),
@@ -222,6 +239,7 @@ impl Failure {
             code: code.as_str().to_owned(),
             detail: detail.clone(),
             pointer: pointer.clone(),
+            current: current.clone(),
         }
     }
 }
@@ -288,6 +306,10 @@ impl From<Refusal> for Failure {
             // What the database said of a statement is for the log only.
             Refusal::Invalid(why) => Self::new(code).caused_by(why),
             Refusal::OutsideCity(place) => Self::new(code).at(format!("/{place}")).because(text),
+            Refusal::Moved { status, version }
+            | Refusal::Operator(OperatorRefusal::WrongStatus { status, version, .. }) => {
+                Self::new(code).because(text).current(status, version)
+            }
             _ => Self::new(code).because(text),
         }
     }
@@ -339,10 +361,12 @@ mod tests {
             Refusal::StorageUnavailable,
             Refusal::KeyReused,
             Refusal::Invalid("x".into()),
+            Refusal::Moved { status: OrderStatus::Assigned, version: 4 },
         ] {
             assert_eq!(Failure::from(refusal.clone()).code().as_str(), refusal.code());
         }
         assert_eq!(Failure::from(Refusal::Superseded).code(), Code::InternalError);
+        assert!(OperatorRefusal::CODES.iter().all(|code| Code::by_name(code).is_some()));
     }
 
     /// The rows of `docs/ERRORS.md` below a heading, cell by cell.
@@ -373,6 +397,7 @@ mod tests {
         let codes: Vec<&str> =
             source.lines().filter_map(|line| line.split_once("=> \"")?.1.split('"').next()).collect();
         assert!(codes.len() > 15);
+        let codes = codes.into_iter().chain(OperatorRefusal::CODES);
         let documented = table("\n### What a city refuses\n");
         for code in codes {
             assert!(documented.iter().any(|row| row[0] == code), "{code} is not documented");

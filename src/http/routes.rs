@@ -4,7 +4,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 #[cfg(feature = "fault-injection")]
 use super::faults;
-use super::{cities, explain, health, merchants, openapi, orders, place, riders, sockets};
+use super::{bulk, cities, explain, health, merchants, openapi, operate, orders, place, riders, sockets};
 
 /// Registers every route of this binary.
 pub fn routes(config: &mut ServiceConfig) {
@@ -38,6 +38,14 @@ fn production(config: &mut ServiceConfig) {
         .service(explain::explain_order)      // operator, admin         GET  /v1/orders/{id}/explain
         .service(orders::cancel_order)        // merchant, op, admin     POST /v1/orders/{id}/cancel
         .service(orders::change_ready)        // merchant, op, admin     POST /v1/orders/{id}/ready
+        .service(operate::assign_order)       // operator, admin         POST /v1/orders/{id}/assign
+        .service(operate::reassign_order)     // operator, admin         POST /v1/orders/{id}/reassign
+        .service(operate::unassign_order)     // operator, admin         POST /v1/orders/{id}/unassign
+        .service(operate::hold_order)         // operator, admin         POST /v1/orders/{id}/hold
+        .service(operate::release_order)      // operator, admin         POST /v1/orders/{id}/release
+        .service(operate::prioritise_order)   // operator, admin         POST /v1/orders/{id}/priority
+        .service(operate::get_audit)          // operator, admin         GET  /v1/orders/{id}/audit
+        .service(bulk::bulk_operate)          // operator, admin         POST /v1/cities/{code}/orders/bulk
         .service(sockets::rider_socket)       // rider                   GET  /v1/rider/socket
         .service(sockets::operator_socket);   // operator, admin         GET  /v1/operator/cities/{code}/socket
 }

@@ -63,6 +63,14 @@ pub async fn run(db: &Db) -> Result<Vec<Check>, StoreError> {
     note("a rider holds no more orders at a time than a policy allowed", broken);
 
     let broken = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "n!" FROM offers, unnest(order_ids) AS order_id JOIN orders AS o ON o.id = order_id
+           WHERE state IN ('sent', 'seen') AND o.held_until IS NOT NULL"#
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    note("a held order is offered to nobody", broken);
+
+    let broken = sqlx::query_scalar!(
         r#"SELECT count(*) AS "n!" FROM orders
            WHERE (status IN ('assigned', 'at_pickup', 'picked_up', 'at_dropoff', 'delivered') AND rider_id IS NULL)
               OR (status IN ('delivered', 'returned', 'cancelled', 'expired')) <> (ended_at IS NOT NULL)"#

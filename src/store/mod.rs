@@ -1,5 +1,6 @@
 //! Every SQL statement, one file per resource. Times are arguments: SQL never asks what time it is.
 
+pub mod audit;
 pub mod checks;
 pub mod cities;
 pub mod contacts;

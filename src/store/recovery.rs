@@ -16,6 +16,7 @@ use crate::{
         order::{Custody, OfferState, OrderSpec, OrderStatus, Place},
         position::Position,
         rider::{KycStatus, RiderProfile, RiderStatus, Vehicle},
+        steering::{Hold, Priority},
         time::Timestamp,
     },
     engine::{
@@ -88,6 +89,10 @@ struct OrderRow {
     updated_at: DateTime<Utc>,
     accepted_payout_minor: Option<i64>,
     parked: bool,
+    held_by: Option<String>,
+    held_until: Option<DateTime<Utc>>,
+    hold_reason: Option<String>,
+    priority: i16,
 }
 
 async fn open_orders(db: &Db, city: &CityCode) -> Result<Vec<(OrderSpec, OrderState)>, StoreError> {
@@ -98,7 +103,8 @@ async fn open_orders(db: &Db, city: &CityCode) -> Result<Vec<(OrderSpec, OrderSt
                 pickup_lat, pickup_lon, pickup_hint, drop_lat, drop_lon, drop_hint, handover_lat, handover_lon, ready_at,
                 promise_at, dispatch_at, due_at, assigned_at, picked_up_at, delivered_at, ended_at, end_reason,
                 size_units, vehicle_need, currency, cash_to_collect_minor, payout_minor, pay_policy_version, round,
-                offers_tried, metadata, created_at, updated_at, accepted_payout_minor, parked
+                offers_tried, metadata, created_at, updated_at, accepted_payout_minor, parked, held_by, held_until,
+                hold_reason, priority
          FROM orders
          WHERE city = $1 AND status NOT IN ('delivered', 'returned', 'cancelled', 'expired')
          ORDER BY id",
@@ -153,6 +159,11 @@ impl OrderRow {
             updated_at: self.updated_at.into(),
             payout_minor: self.accepted_payout_minor,
             parked: self.parked,
+            hold: match (self.held_by, self.held_until, self.hold_reason) {
+                (Some(by), Some(until), Some(reason)) => Some(Hold { by, until: until.into(), reason }),
+                _ => None,
+            },
+            priority: Priority::new(self.priority.into()).map_err(|e| corrupt(&e))?,
         };
         Ok((spec, state))
     }

@@ -21,6 +21,10 @@ fn order(id: u128, status: &str, due_at: Option<i64>, leave_by: i64, offers_trie
         due_at,
         offers_tried,
         asked: Vec::new(),
+        priority: 0,
+        held_by: None,
+        held_until: None,
+        hold_reason: None,
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod codes;
 pub mod explain;
 pub mod json;
+pub mod operations;
 pub mod operator;
 pub mod problem;
 pub mod rest;

@@ -130,7 +130,7 @@ pub struct OrderRow {
     /// Its version.
     pub version: i32,
     /// Why it waits: `scheduled`, `not_due`, `no_rider_in_reach`, `all_refused`, `offered`, `committing`,
-    /// `holding`, `needs_operator`, `pickup_too_long`.
+    /// `holding`, `needs_operator`, `pickup_too_long`, `held`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
     /// Its rider, or the one who is asked.
@@ -156,6 +156,18 @@ pub struct OrderRow {
     /// Everybody who is asked now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub asked: Vec<Uuid>,
+    /// -2 to 2: of the orders that are due, the higher one goes first.
+    #[serde(default)]
+    pub priority: i8,
+    /// The operator who holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_by: Option<String>,
+    /// When the hold ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_until: Option<i64>,
+    /// Why it is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_reason: Option<String>,
 }
 
 /// A rider, as operators see one.

@@ -21,4 +21,16 @@ pub struct Problem {
     /// The field at fault, as a JSON pointer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pointer: Option<String>,
+    /// Where the order stands now, when that is why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<CurrentOrder>,
+}
+
+/// Where an order stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CurrentOrder {
+    /// Its status.
+    pub status: String,
+    /// Its version.
+    pub version: i32,
 }

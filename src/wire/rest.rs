@@ -273,12 +273,28 @@ pub struct OrderBody {
     pub created_at: DateTime<Utc>,
     /// When it last changed.
     pub updated_at: DateTime<Utc>,
+    /// -2 to 2: of the orders that are due, the higher one goes first.
+    pub priority: i16,
+    /// The operator's hold that keeps it from being offered; only for operators.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<HoldBody>,
     /// Its history, oldest first; only where one order is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<Vec<OrderEventBody>>,
     /// The recipient; only for the assigned rider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contact: Option<Contact>,
+}
+
+/// A hold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct HoldBody {
+    /// The operator who holds it.
+    pub by: String,
+    /// When it ends by itself.
+    pub until: DateTime<Utc>,
+    /// Why.
+    pub reason: String,
 }
 
 /// One line of an order's history.
@@ -308,6 +324,9 @@ pub struct OrderEventBody {
 pub struct CancelOrder {
     /// Why, 1 to 200 characters.
     pub reason: String,
+    /// The version of the order that the caller saw; refused with `version_conflict` when it has moved on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_version: Option<i32>,
 }
 
 /// `POST /v1/orders/{id}/ready`.
@@ -316,6 +335,9 @@ pub struct CancelOrder {
 pub struct ChangeReady {
     /// The new ready time.
     pub ready_at: DateTime<Utc>,
+    /// The version of the order that the caller saw; refused with `version_conflict` when it has moved on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_version: Option<i32>,
 }
 
 /// A page of orders, newest first.

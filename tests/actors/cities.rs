@@ -20,7 +20,7 @@ use dispatch_engine::{
         order::{Actor, OrderStatus, Step},
     },
     engine::{
-        command::{Answer, Command, Outcome, Refusal, StepReport},
+        command::{Answer, Command, Conditions, Outcome, Refusal, StepReport},
         effect::Notice,
     },
     store::epochs,
@@ -153,7 +153,7 @@ async fn a_city_that_remembers_what_the_store_does_not_hold_is_rebuilt() {
     let cancel = || {
         bed.ask(move |reply| {
             let (actor, reason) = (Actor::ENGINE, "changed mind".to_owned());
-            Command::Cancel { order, actor, reason, reply }
+            Command::Cancel { order, actor, reason, reply, given: Conditions::default() }
         })
     };
     assert_eq!(cancel().await, Err(CityCallError::Refused(Refusal::Conflict)));

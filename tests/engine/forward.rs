@@ -124,7 +124,8 @@ fn time_alone_brings_a_rider_into_reach() {
     // At the counter the rider waits for goods that are ready in 20 minutes; from there it takes 12 more.
     let ready_at = town.now + secs(1_200);
     let actor = dispatch_engine::domain::order::Actor::ENGINE;
-    town.ask_now(|reply| Command::ChangeReady { order: first, ready_at, actor, reply }).unwrap();
+    town.ask_now(|reply| Command::ChangeReady { order: first, ready_at, actor, reply, given: Default::default() })
+        .unwrap();
     town.ping(1, at(12.97, 77.59));
     let waited = (0..2_400).find(|_| {
         town.wait(secs(1));
@@ -140,7 +141,14 @@ fn the_second_order_moves_up_when_the_first_one_is_called_off() {
     use StopKind::{Drop, Pickup, Return};
     let cancel = |town: &mut Town, order| {
         let actor = dispatch_engine::domain::order::Actor::ENGINE;
-        town.ask_now(|reply| Command::Cancel { order, actor, reason: "sold out".into(), reply }).unwrap()
+        town.ask_now(|reply| Command::Cancel {
+            order,
+            actor,
+            reason: "sold out".into(),
+            reply,
+            given: Default::default(),
+        })
+        .unwrap()
     };
     // On its way to the door: the goods go back first.
     let (mut town, first, second) = two_in_hand(two_orders());

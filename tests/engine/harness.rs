@@ -14,7 +14,7 @@ use dispatch_engine::{
     },
     engine::{
         City, CityImage,
-        command::{Answer, Command, Fix, Outcome, PlacementExtras, Refusal, RejectReason, StepReport},
+        command::{Answer, Command, Conditions, Fix, Outcome, PlacementExtras, Refusal, RejectReason, StepReport},
         effect::{Effect, Notice, Write},
         invariants,
     },
@@ -85,6 +85,16 @@ pub fn spec(id: OrderId, now: Timestamp) -> OrderSpec {
 
 pub const fn secs(n: u64) -> std::time::Duration {
     std::time::Duration::from_secs(n)
+}
+
+/// Nobody in particular calls an order off.
+pub fn cancel(order: OrderId, reason: &str, reply: ReplyTo) -> Command {
+    Command::Cancel { order, actor: Actor::ENGINE, reason: reason.into(), reply, given: Conditions::default() }
+}
+
+/// Nobody in particular says when an order is ready.
+pub fn change_ready(order: OrderId, ready_at: Timestamp, reply: ReplyTo) -> Command {
+    Command::ChangeReady { order, ready_at, actor: Actor::ENGINE, reply, given: Conditions::default() }
 }
 
 /// A city whose journal commits at once unless told otherwise; every step checks the invariants.

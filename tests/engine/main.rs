@@ -7,6 +7,8 @@ mod explanations;
 mod forward;
 mod harness;
 mod offers;
+mod operators;
+mod operators_races;
 mod refusals;
 mod restarts;
 mod riders;

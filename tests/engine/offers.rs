@@ -385,7 +385,13 @@ fn a_cancel_that_races_acceptances_has_one_winner() {
         town.wait(secs(1));
         let offers = [1, 2].map(|n| town.offer_to(n).unwrap());
         town.auto_commit = false;
-        let cancel = |reply| Command::Cancel { order: id, actor: Actor::ENGINE, reason: "late".into(), reply };
+        let cancel = |reply| Command::Cancel {
+            order: id,
+            actor: Actor::ENGINE,
+            reason: "late".into(),
+            reply,
+            given: Default::default(),
+        };
         let mut cancelled = if cancel_first { town.ask(cancel) } else { 0 };
         let accepted = [1, 2].map(|n: u128| town.respond(n, offers[n as usize - 1], Answer::Accept));
         if !cancel_first {

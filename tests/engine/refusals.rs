@@ -108,7 +108,7 @@ fn an_offer_to_an_unwilling_rider_is_taken_back_without_haste() {
     // Something else is being written of the order while the rider goes home.
     let ready_at = town.now + secs(60);
     let actor = dispatch_engine::domain::order::Actor::ENGINE;
-    town.ask(|reply| Command::ChangeReady { order, ready_at, actor, reply });
+    town.ask(|reply| Command::ChangeReady { order, ready_at, actor, reply, given: Default::default() });
     town.ask(|reply| Command::SetDuty { rider: rider(1), session, duty: Duty::Off, reply });
     let late = town.respond(1, offer, Answer::Accept);
     assert_eq!(town.answer(late), None, "it waits for the write of the order");

@@ -4,7 +4,7 @@ use dispatch_engine::{
     domain::{
         duty::Duty,
         ids::SessionId,
-        order::{Actor, OrderStatus, Step},
+        order::{OrderStatus, Step},
         rider::{KycStatus, Vehicle},
     },
     engine::{
@@ -157,7 +157,7 @@ fn who_went_off_duty_while_the_order_was_being_written_is_not_asked_any_more() {
     let offer = town.offer_to(1).unwrap();
     town.auto_commit = false;
     let ready_at = town.now + secs(5);
-    town.ask(|reply| Command::ChangeReady { order, ready_at, actor: Actor::ENGINE, reply });
+    town.ask(|reply| change_ready(order, ready_at, reply));
     town.ask(|reply| Command::SetDuty { rider: id, session: SessionId(1), duty: Duty::Off, reply });
     town.commit();
     town.auto_commit = true;
@@ -283,7 +283,7 @@ fn goods_handed_over_before_they_were_said_to_be_ready_find_another_rider_at_onc
     let mut town = Town::new();
     let id = town.assigned(1, 1);
     let ready_at = town.now + secs(3_000);
-    town.ask_now(|reply| Command::ChangeReady { order: id, ready_at, actor: Actor::ENGINE, reply }).unwrap();
+    town.ask_now(|reply| change_ready(id, ready_at, reply)).unwrap();
     town.step(1, id, Step::PickedUp);
     town.step(1, id, Step::Handover);
     town.on_duty(2, at(12.981, 77.601));

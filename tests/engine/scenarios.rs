@@ -4,7 +4,7 @@ use dispatch_engine::{
     domain::{
         duty::Duty,
         ids::SessionId,
-        order::{Actor, OrderStatus, Step},
+        order::{OrderStatus, Step},
     },
     engine::{
         City, CityImage, StoredRider,
@@ -196,9 +196,7 @@ fn a_scheduled_order_enters_the_queue_at_its_time() {
 
 #[test]
 fn cancelling_withdraws_frees_or_turns_back() {
-    let cancel = |town: &mut Town, id| {
-        town.ask(|reply| Command::Cancel { order: id, actor: Actor::ENGINE, reason: "changed mind".into(), reply })
-    };
+    let cancel = |town: &mut Town, id| town.ask(|reply| cancel(id, "changed mind", reply));
     // While queued.
     let mut town = Town::new();
     let id = town.place(1);
@@ -240,7 +238,7 @@ fn a_cancel_that_crosses_an_acceptance_waits_for_it() {
     let offer = town.offer_to(1).unwrap();
     town.auto_commit = false;
     let accepted = town.respond(1, offer, Answer::Accept);
-    let cancelled = town.ask(|reply| Command::Cancel { order: id, actor: Actor::ENGINE, reason: "late".into(), reply });
+    let cancelled = town.ask(|reply| cancel(id, "late", reply));
     assert_eq!(town.answer(cancelled), None);
     town.commit();
     assert!(matches!(town.answer(accepted), Some(Ok(Outcome::Accepted(_)))));
@@ -373,7 +371,7 @@ fn a_proven_delivery_wins_over_a_cancellation_that_crossed_it() {
     let mut town = Town::new();
     let id = town.assigned(1, 1);
     town.step(1, id, Step::PickedUp);
-    town.ask(|reply| Command::Cancel { order: id, actor: Actor::ENGINE, reason: "late".into(), reply });
+    town.ask(|reply| cancel(id, "late", reply));
     assert_eq!(town.status(id), Some(OrderStatus::Returning));
     let bare = town.step(1, id, Step::Delivered);
     assert!(matches!(town.answer(bare), Some(Err(Refusal::StepNeeds(_)))));
@@ -394,7 +392,7 @@ fn goods_that_become_ready_later_while_a_rider_is_asked_are_not_due_any_more() {
     town.wait(secs(1));
     let offer = town.offer_to(1).unwrap();
     let ready_at = town.now + secs(3_000);
-    town.ask_now(|reply| Command::ChangeReady { order: id, ready_at, actor: Actor::ENGINE, reply }).unwrap();
+    town.ask_now(|reply| change_ready(id, ready_at, reply)).unwrap();
     town.respond(1, offer, Answer::Decline { reason: "too long".into() });
     town.wait(secs(1));
     let view = town.city.snapshot(town.now).orders.remove(0);

@@ -68,7 +68,7 @@ fn or_waits_for_an_operator_until_the_search_may_go_on() {
     town.on_duty(2, beside(2));
     wait_awake(&mut town, 2, 3_700);
     let ready_at = town.now + secs(5);
-    town.ask(|reply| Command::ChangeReady { order, ready_at, actor: Actor::ENGINE, reply });
+    town.ask(|reply| Command::ChangeReady { order, ready_at, actor: Actor::ENGINE, reply, given: Default::default() });
     wait_awake(&mut town, 2, 60);
     assert_eq!((town.offer_to(1), town.offer_to(2)), (asked, None));
     assert_eq!((view(&town, order).waiting_for, needs_operator(&town)), (Some(WaitReason::NeedsOperator), 1));
@@ -102,7 +102,14 @@ fn nobody_in_reach_for_too_long_needs_an_operator_too() {
 #[test]
 fn a_parked_order_can_be_called_off() {
     let (mut town, order) = declined_in_all_rounds(WhenExhausted::Operator);
-    town.ask_now(|reply| Command::Cancel { order, actor: Actor::ENGINE, reason: "enough".into(), reply }).unwrap();
+    town.ask_now(|reply| Command::Cancel {
+        order,
+        actor: Actor::ENGINE,
+        reason: "enough".into(),
+        reply,
+        given: Default::default(),
+    })
+    .unwrap();
     let Some(Write::Order(last)) = town.stored.last() else { panic!("nothing stored") };
     assert_eq!((last.state.status, last.state.parked), (OrderStatus::Cancelled, false));
 }

@@ -10,6 +10,7 @@ mod explain;
 mod fleet;
 mod life;
 mod moved;
+mod operations;
 mod operators;
 mod restart;
 mod stop;

@@ -7,6 +7,7 @@ mod access;
 mod bad_input;
 mod city;
 mod harness;
+mod operators;
 mod orders;
 mod paging;
 mod resources;

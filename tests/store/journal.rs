@@ -10,6 +10,7 @@ use dispatch_engine::{
         order::{Actor, Custody, OfferState, OrderSpec, OrderStatus, Place},
         position::Position,
         rider::Vehicle,
+        steering::Priority,
         time::Timestamp,
         wallet::settle_order,
     },
@@ -35,7 +36,7 @@ use crate::support::{
 /// 2026-11-23T12:00:00Z.
 pub(super) const NOW: Timestamp = Timestamp::from_millis(1_795_435_200_000);
 
-fn id(at: Timestamp) -> Uuid {
+pub fn id(at: Timestamp) -> Uuid {
     let mut tail = [0; 10];
     tail.copy_from_slice(&Uuid::new_v4().as_bytes()[..10]);
     uuid::Builder::from_unix_timestamp_millis(at.as_millis().cast_unsigned(), &tail).into_uuid()
@@ -64,7 +65,7 @@ impl Bed {
         rider_row(&self.db, &self.city).await
     }
 
-    fn entry(&self, write: Write) -> JournalEntry {
+    pub fn entry(&self, write: Write) -> JournalEntry {
         JournalEntry { city: self.city.clone(), epoch: self.epoch, write }
     }
 
@@ -120,6 +121,8 @@ fn first_state(spec: &OrderSpec) -> OrderState {
         updated_at: NOW,
         payout_minor: None,
         parked: false,
+        hold: None,
+        priority: Priority::default(),
     }
 }
 
@@ -168,6 +171,8 @@ pub(super) fn change(order: OrderId, before: &OrderState, status: OrderStatus, k
         offers: vec![],
         postings: vec![],
         currency: Currency::INR,
+        audit: None,
+        idempotency: None,
     }
 }
 

@@ -10,3 +10,4 @@ mod journal;
 mod location_logs;
 mod notes;
 mod offers;
+mod operators;

@@ -89,7 +89,7 @@ impl Merchant {
     }
 
     async fn cancel(&self, id: Uuid, rng: &mut ChaCha8Rng) {
-        let body = CancelOrder { reason: "the guest left".into() };
+        let body = CancelOrder { reason: "the guest left".into(), expected_version: None };
         let (status, body) = self.until_answered(&format!("/v1/orders/{id}/cancel"), None, &body, rng).await;
         match (status, body["code"].as_str()) {
             (StatusCode::OK, _) => {

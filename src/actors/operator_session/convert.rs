@@ -108,6 +108,10 @@ pub fn order(view: &OrderView) -> OrderRow {
         due_at: view.due_at.map(Timestamp::as_millis),
         offers_tried: view.offers_tried,
         asked: view.asked.iter().map(|rider| rider.0).collect(),
+        priority: view.priority.level(),
+        held_by: view.hold.as_ref().map(|hold| hold.by.clone()),
+        held_until: view.hold.as_ref().map(|hold| hold.until.as_millis()),
+        hold_reason: view.hold.as_ref().map(|hold| hold.reason.clone()),
     }
 }
 

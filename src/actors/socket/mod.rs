@@ -64,6 +64,7 @@ pub(super) fn problem(
         code: code.to_owned(),
         detail,
         pointer: None,
+        current: None,
     })
 }
 

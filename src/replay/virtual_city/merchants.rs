@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     domain::order::{Actor, ActorKind},
-    engine::command::{Command, Outcome, PlacementExtras, Refusal},
+    engine::command::{Command, Conditions, Outcome, PlacementExtras, Refusal},
     replay::orders::CANCEL_REASON,
 };
 
@@ -34,15 +34,16 @@ impl World {
         }
         let (order, spec) = (spec.id, spec.clone());
         let reply = self.ask(Asker::Merchant(index, event));
+        let given = Conditions::default();
         let command = match event {
             Event::Place(_) => {
                 Command::Place { spec: Box::new(spec), extras: Box::new(PlacementExtras::default()), actor, reply }
             }
-            Event::Cancel(_) => Command::Cancel { order, actor, reason: CANCEL_REASON.to_owned(), reply },
+            Event::Cancel(_) => Command::Cancel { order, actor, reason: CANCEL_REASON.to_owned(), reply, given },
             _ => {
                 let planned = &self.orders[index];
                 let late = planned.whims.delay.map_or(0, |(_, by)| by);
-                Command::ChangeReady { order, ready_at: self.shared.stamp(planned.ready + late), actor, reply }
+                Command::ChangeReady { order, ready_at: self.shared.stamp(planned.ready + late), actor, reply, given }
             }
         };
         self.apply(command)

@@ -1,96 +1,40 @@
-//! What a placement must win before its order is stored: its idempotency key and the merchant's own name for it. Taken
-//! first, with `ON CONFLICT ... RETURNING`, so that a loser spoils no other write; its own rows are given back.
+//! What a write must win before it is stored: its request's idempotency key, and for a placement the merchant's own name
+//! for the order. Taken first, with `ON CONFLICT ... RETURNING`, so that a loser spoils no other write; its own rows are
+//! given back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Answer, Numbered};
+use super::{
+    Answer, Numbered,
+    keys::{self, Keyed},
+};
 use crate::{
     engine::{
-        command::{IdempotencyRecord, RejectReason},
-        effect::PlaceWrite,
+        command::RejectReason,
+        effect::{OrderWrite, PlaceWrite},
     },
     store::StoreError,
 };
 
 type Places<'a> = Vec<Numbered<'a, PlaceWrite>>;
 
-/// Takes keys, then references; leaves in `places` what won all it needs, and answers the others.
+/// Takes keys, then references; leaves in `places` and `changes` what won all it needs, and answers the others.
 pub(super) async fn take(
     tx: &mut PgConnection,
     places: &mut Places<'_>,
+    changes: &mut Vec<Numbered<'_, OrderWrite>>,
     answers: &mut [Answer],
 ) -> Result<(), StoreError> {
-    take_keys(tx, places, answers).await?;
+    let placed = places.iter().filter_map(|place| Keyed::place(place.at, place.write));
+    let changed = changes.iter().filter_map(|change| Keyed::change(change.at, change.write));
+    let keyed: Vec<Keyed<'_>> = placed.chain(changed).collect();
+    let lost = keys::take(tx, &keyed, answers).await?;
+    places.retain(|place| !lost.contains(&place.at));
+    changes.retain(|change| !lost.contains(&change.at));
     take_references(tx, places, answers).await
-}
-
-async fn take_keys(tx: &mut PgConnection, places: &mut Places<'_>, answers: &mut [Answer]) -> Result<(), StoreError> {
-    let keyed: Vec<(&PlaceWrite, &IdempotencyRecord)> =
-        places.iter().filter_map(|p| Some((p.write, p.write.extras.idempotency.as_ref()?))).collect();
-    if keyed.is_empty() {
-        return Ok(());
-    }
-    let callers: Vec<&str> = keyed.iter().map(|(_, record)| record.caller.as_str()).collect();
-    let keys: Vec<&str> = keyed.iter().map(|(_, record)| record.key.as_str()).collect();
-    let digests: Vec<&[u8]> = keyed.iter().map(|(_, record)| record.digest.as_slice()).collect();
-    let orders: Vec<Uuid> = keyed.iter().map(|(write, _)| write.spec.id.0).collect();
-    let written: Vec<serde_json::Value> = keyed.iter().map(|(_, record)| record.answer.clone()).collect();
-    let created: Vec<_> = keyed.iter().map(|(write, _)| write.spec.placed_at.to_datetime()).collect();
-    let expires: Vec<_> = keyed.iter().map(|(_, record)| record.expires_at.to_datetime()).collect();
-    // A key past its time is forgotten, whether or not its row has been swept yet.
-    let won: BTreeSet<Uuid> = sqlx::query_scalar!(
-        "INSERT INTO idempotency_keys (caller, key, digest, order_id, answer, created_at, expires_at)
-         SELECT * FROM UNNEST($1::text[], $2::text[], $3::bytea[], $4::uuid[], $5::jsonb[], $6::timestamptz[],
-                              $7::timestamptz[])
-         ON CONFLICT (caller, key) DO UPDATE
-         SET digest = EXCLUDED.digest, order_id = EXCLUDED.order_id, answer = EXCLUDED.answer,
-             created_at = EXCLUDED.created_at, expires_at = EXCLUDED.expires_at
-         WHERE idempotency_keys.expires_at <= EXCLUDED.created_at
-         RETURNING order_id",
-        &callers as &[&str],
-        &keys as &[&str],
-        &digests as &[&[u8]],
-        &orders,
-        &written,
-        &created,
-        &expires,
-    )
-    .fetch_all(&mut *tx)
-    .await?
-    .into_iter()
-    .collect();
-    if won.len() == keyed.len() {
-        return Ok(());
-    }
-
-    let rows = sqlx::query!(
-        "SELECT k.caller, k.key, k.digest, k.order_id, k.answer
-         FROM idempotency_keys k JOIN UNNEST($1::text[], $2::text[]) AS u (caller, key)
-           ON k.caller = u.caller AND k.key = u.key",
-        &callers as &[&str],
-        &keys as &[&str],
-    )
-    .fetch_all(tx)
-    .await?;
-    let held: BTreeMap<_, _> = rows.iter().map(|row| ((row.caller.as_str(), row.key.as_str()), row)).collect();
-    places.retain(|place| {
-        let Some(record) = &place.write.extras.idempotency else { return true };
-        if won.contains(&place.write.spec.id.0) {
-            return true;
-        }
-        answers[place.at] = match held.get(&(record.caller.as_str(), record.key.as_str())) {
-            // A retry: this very placement was stored, and its answer was lost.
-            Some(row) if row.order_id == place.write.spec.id.0 => Ok(()),
-            Some(row) if row.digest == record.digest => Err(RejectReason::Replay(row.answer.clone())),
-            // Another request has it, or had it until this moment.
-            _ => Err(RejectReason::KeyReused),
-        };
-        false
-    });
-    Ok(())
 }
 
 async fn take_references(
@@ -155,22 +99,8 @@ async fn take_references(
 
 /// Removes the keys and references that refused placements took in this transaction.
 pub(super) async fn give_back(tx: &mut PgConnection, losers: &[&PlaceWrite]) -> Result<(), StoreError> {
-    let keyed: Vec<(Uuid, &IdempotencyRecord)> =
-        losers.iter().filter_map(|write| Some((write.spec.id.0, write.extras.idempotency.as_ref()?))).collect();
-    if !keyed.is_empty() {
-        let callers: Vec<&str> = keyed.iter().map(|(_, record)| record.caller.as_str()).collect();
-        let keys: Vec<&str> = keyed.iter().map(|(_, record)| record.key.as_str()).collect();
-        let orders: Vec<Uuid> = keyed.iter().map(|(order, _)| *order).collect();
-        sqlx::query!(
-            "DELETE FROM idempotency_keys k USING UNNEST($1::text[], $2::text[], $3::uuid[]) AS u (caller, key, order_id)
-             WHERE k.caller = u.caller AND k.key = u.key AND k.order_id = u.order_id",
-            &callers as &[&str],
-            &keys as &[&str],
-            &orders,
-        )
-        .execute(&mut *tx)
-        .await?;
-    }
+    let keyed: Vec<Keyed<'_>> = losers.iter().filter_map(|write| Keyed::place(0, write)).collect();
+    keys::give_back(&mut *tx, &keyed).await?;
     let named: Vec<(&PlaceWrite, &str)> =
         losers.iter().filter_map(|write| Some((*write, write.spec.external_ref.as_deref()?))).collect();
     if !named.is_empty() {

@@ -4,9 +4,11 @@
 //! reason. Only when the database itself is away does the whole batch fail, and then it may be given again as it is,
 //! as often as it takes: a write that was stored before is recognised by its transition id.
 
+mod audit;
 mod claims;
 mod duty;
 mod events;
+mod keys;
 mod ledger;
 mod notes;
 mod offers;
@@ -161,7 +163,13 @@ fn claims_of(write: &Write) -> Vec<Claim<'_>> {
             }
             claims
         }
-        Write::Order(change) => vec![Claim::Order(change.order)],
+        Write::Order(change) => {
+            let mut claims = vec![Claim::Order(change.order)];
+            if let Some(record) = &change.idempotency {
+                claims.push(Claim::Key(&record.caller, &record.key));
+            }
+            claims
+        }
         Write::Note(note) => vec![Claim::Order(note.order)],
         Write::Offer { .. } | Write::Duty(_) => vec![],
     }
@@ -185,7 +193,7 @@ async fn store_wave(
         }
     }
 
-    claims::take(tx, &mut places, answers).await?;
+    claims::take(tx, &mut places, &mut changes, answers).await?;
     orders::insert(tx, &mut places, answers).await?;
     claims::contacts(tx, &places).await?;
     orders::update(tx, &mut changes, answers).await?;
@@ -196,6 +204,7 @@ async fn store_wave(
     let changed = changes.iter().map(|c| (c.write.order, c.write.transition, c.write.events.as_slice()));
     let noted = notes.iter().map(|n| (n.write.order, n.write.transition, std::slice::from_ref(&n.write.event)));
     events::insert(tx, placed.chain(changed).chain(noted)).await?;
+    audit::insert(tx, &changes).await?;
     offers.extend(changes.iter().flat_map(|c| c.write.offers.iter().map(|offer| (c.at, &c.entry.city, offer))));
     // Back into the order in which the city decided: the last word on an offer counts.
     offers.sort_by_key(|(at, ..)| *at);

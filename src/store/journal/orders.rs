@@ -7,7 +7,10 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Answer, Numbered, claims, events};
+use super::{
+    Answer, Numbered, claims, events,
+    keys::{self, Keyed},
+};
 use crate::{
     domain::{
         ids::{OrderId, TransitionId},
@@ -43,6 +46,10 @@ struct States<'a> {
     updated_at: Vec<DateTime<Utc>>,
     accepted_payout: Vec<Option<i64>>,
     parked: Vec<bool>,
+    held_by: Vec<Option<&'a str>>,
+    held_until: Vec<Option<DateTime<Utc>>>,
+    hold_reason: Vec<Option<&'a str>>,
+    priority: Vec<i16>,
 }
 
 impl<'a> States<'a> {
@@ -73,6 +80,11 @@ impl<'a> States<'a> {
             columns.updated_at.push(state.updated_at.to_datetime());
             columns.accepted_payout.push(state.payout_minor);
             columns.parked.push(state.parked);
+            let hold = state.hold.as_ref();
+            columns.held_by.push(hold.map(|hold| hold.by.as_str()));
+            columns.held_until.push(hold.map(|hold| hold.until.to_datetime()));
+            columns.hold_reason.push(hold.map(|hold| hold.reason.as_str()));
+            columns.priority.push(state.priority.level().into());
         }
         columns
     }
@@ -116,7 +128,7 @@ pub(super) async fn insert(
                              cash_to_collect_minor, payout_minor, pay_policy_version, metadata, created_at, status,
                              version, next_seq, rider_id, custody, custodian_id, handover_lat, handover_lon, ready_at,
                              due_at, assigned_at, picked_up_at, delivered_at, ended_at, end_reason, round, offers_tried,
-                             updated_at, accepted_payout_minor, parked)
+                             updated_at, accepted_payout_minor, parked, held_by, held_until, hold_reason, priority)
          SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::float8[], $7::float8[],
                               $8::text[], $9::float8[], $10::float8[], $11::text[], $12::timestamptz[],
                               $13::timestamptz[], $14::int4[], $15::text[], $16::text[], $17::int8[], $18::int8[],
@@ -124,7 +136,7 @@ pub(super) async fn insert(
                               $25::uuid[], $26::text[], $27::uuid[], $28::float8[], $29::float8[], $30::timestamptz[],
                               $31::timestamptz[], $32::timestamptz[], $33::timestamptz[], $34::timestamptz[],
                               $35::timestamptz[], $36::text[], $37::int4[], $38::int4[], $39::timestamptz[],
-                              $40::int8[], $41::bool[])
+                              $40::int8[], $41::bool[], $42::text[], $43::timestamptz[], $44::text[], $45::int2[])
          ON CONFLICT (id) DO NOTHING
          RETURNING id",
         &ids,
@@ -168,6 +180,10 @@ pub(super) async fn insert(
         &state.updated_at,
         &state.accepted_payout as &[Option<i64>],
         &state.parked,
+        &state.held_by as &[Option<&str>],
+        &state.held_until as &[Option<DateTime<Utc>>],
+        &state.hold_reason as &[Option<&str>],
+        &state.priority,
     )
     .fetch_all(&mut *tx)
     .await?
@@ -198,16 +214,18 @@ pub(super) async fn update(
              custodian_id = u.custodian_id, handover_lat = u.handover_lat, handover_lon = u.handover_lon,
              ready_at = u.ready_at, due_at = u.due_at, assigned_at = u.assigned_at, picked_up_at = u.picked_up_at,
              delivered_at = u.delivered_at, ended_at = u.ended_at, end_reason = u.end_reason, round = u.round,
-             offers_tried = u.offers_tried, updated_at = u.updated_at,
-             accepted_payout_minor = u.accepted_payout_minor, parked = u.parked
+             offers_tried = u.offers_tried, updated_at = u.updated_at, held_by = u.held_by, held_until = u.held_until,
+             hold_reason = u.hold_reason, priority = u.priority, accepted_payout_minor = u.accepted_payout_minor,
+             parked = u.parked
          FROM UNNEST($1::uuid[], $2::int4[], $3::text[], $4::int4[], $5::int4[], $6::uuid[], $7::text[], $8::uuid[],
                      $9::float8[], $10::float8[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[],
                      $14::timestamptz[], $15::timestamptz[], $16::timestamptz[], $17::text[], $18::int4[], $19::int4[],
-                     $20::timestamptz[], $23::int8[], $24::bool[])
+                     $20::timestamptz[], $21::text[], $22::timestamptz[], $23::text[], $24::int2[], $27::int8[],
+                     $28::bool[])
               AS u (id, expected, status, version, next_seq, rider_id, custody, custodian_id, handover_lat, handover_lon,
                     ready_at, due_at, assigned_at, picked_up_at, delivered_at, ended_at, end_reason, round, offers_tried,
-                    updated_at, accepted_payout_minor, parked)
-         WHERE o.id = u.id AND o.version = u.expected AND o.id BETWEEN $21 AND $22
+                    updated_at, held_by, held_until, hold_reason, priority, accepted_payout_minor, parked)
+         WHERE o.id = u.id AND o.version = u.expected AND o.id BETWEEN $25 AND $26
          RETURNING o.id",
         &ids,
         &expected,
@@ -229,6 +247,10 @@ pub(super) async fn update(
         &state.round,
         &state.offers_tried,
         &state.updated_at,
+        &state.held_by as &[Option<&str>],
+        &state.held_until as &[Option<DateTime<Utc>>],
+        &state.hold_reason as &[Option<&str>],
+        &state.priority,
         first,
         last,
         &state.accepted_payout as &[Option<i64>],
@@ -240,7 +262,10 @@ pub(super) async fn update(
     .collect();
     let lost: Vec<_> = changes.extract_if(.., |change| !won.contains(&change.write.order.0)).collect();
     let named: Vec<_> = lost.iter().map(|change| (change.write.order, change.write.transition)).collect();
-    settle_lost(tx, &named, lost.iter().map(|change| change.at), answers).await
+    settle_lost(tx, &named, lost.iter().map(|change| change.at), answers).await?;
+    let refused: Vec<_> = lost.iter().filter(|change| answers[change.at].is_err()).collect();
+    let keyed: Vec<_> = refused.iter().filter_map(|change| Keyed::change(change.at, change.write)).collect();
+    keys::give_back(tx, &keyed).await
 }
 
 /// Answers the writes whose row was not touched: stored before, or in conflict with what is stored.

@@ -149,7 +149,13 @@ impl Model {
                 self.left.cancels -= 1;
                 let Some(order) = self.merchants[n].order else { return Ok(()) };
                 let reply = self.expect(Asker::Merchant(n));
-                self.apply(Command::Cancel { order, actor: Actor::ENGINE, reason: "changed their mind".into(), reply })
+                self.apply(Command::Cancel {
+                    order,
+                    actor: Actor::ENGINE,
+                    reason: "changed their mind".into(),
+                    reply,
+                    given: Default::default(),
+                })
             }
             Action::Hello(n) => {
                 self.left.takeovers -= u8::from(self.riders[n].up);

@@ -93,6 +93,10 @@ impl Auditor {
                 for offer in &order.offers {
                     self.asked.entry(order.order).or_default().insert(offer.rider);
                 }
+                if let Some(rider) = order.state.rider {
+                    // Given without being asked: who lets it go again is not asked before the next round either.
+                    self.asked.entry(order.order).or_default().insert(rider);
+                }
                 if order.state.status.is_end() {
                     self.asked.remove(&order.order);
                 }
@@ -189,6 +193,12 @@ impl Auditor {
                 job.iter().try_for_each(|job| job_told(store, rider, job))
             }
             (Ok(Outcome::Replayed(first)), _) => {
+                if let Some(order) = first["id"].as_str().and_then(|id| id.parse().ok()) {
+                    let status = first["status"].as_str().and_then(|status| OrderStatus::parse(status).ok());
+                    let version = first["version"].as_i64().and_then(|version| i32::try_from(version).ok());
+                    let whole = status.zip(version).ok_or_else(|| format!("a change was answered with {first}"));
+                    return whole.and_then(|(status, version)| order_told(store, order, status, version));
+                }
                 let known =
                     first.as_str().and_then(|id| id.parse().ok()).is_some_and(|id| store.orders.contains_key(&id));
                 ensure(known, || format!("a placement was answered with {first}, which is not stored"))
@@ -215,6 +225,8 @@ impl Auditor {
                 no(self.duty.get(&rider) == Some(&Duty::On), "is not on duty")?;
                 let held = store.held.get(&rider).map_or(0, BTreeSet::len);
                 no(held < store.capacity, &format!("has {held} orders in hand"))?;
+                let on_hold = offer.job.orders.iter().find(|told| store.orders[&told.order].state.hold.is_some());
+                no(on_hold.is_none(), &format!("{on_hold:?} is held"))?;
                 let age = self.fix.get(&rider).map(|(_, received)| now.since(*received));
                 no(age.is_some_and(|age| age <= policy.fix_freshness()), &format!("the last fix is {age:?} old"))
             }
@@ -268,6 +280,10 @@ impl Auditor {
             if let Some(at) = row.spec.dispatch_at.filter(|_| view.status == OrderStatus::Placed) {
                 let late = now.since(at.max(self.awake_since));
                 ensure(late <= SCHEDULE_BOUND, || format!("{} should be in the queue since {late:?}", view.order))?;
+            }
+            if let Some(hold) = &view.hold {
+                let late = now.since(hold.until.max(self.awake_since));
+                ensure(late <= SCHEDULE_BOUND, || format!("{} should be free since {late:?}: {hold:?}", view.order))?;
             }
             let looking = matches!(reason, Some(WaitReason::NoRiderInReach | WaitReason::AllRefused));
             if !looking || view.due_at.is_none() {

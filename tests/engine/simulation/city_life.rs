@@ -59,8 +59,10 @@ impl World {
         self.doomed = false;
         self.incarnation += 1;
         for (_, asker) in std::mem::take(&mut self.asks).into_values() {
-            if let Asker::Merchant(request) = asker {
-                self.after_ms(10_000, Event::Merchant(request));
+            match asker {
+                Asker::Merchant(request) => self.after_ms(10_000, Event::Merchant(request)),
+                Asker::Operator(act) => self.after_ms(10_000, Event::Operator(act)),
+                Asker::Device { .. } => {}
             }
         }
         if self.rng.random_bool(0.5) {

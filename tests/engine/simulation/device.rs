@@ -153,8 +153,11 @@ impl Device {
             return Next::Ask(Wish::Step(job.order, next_step(job.status, rng, calm)));
         }
         match self.duty {
+            // Work that an operator gave may have been told into the void: an idle app now and then looks afresh.
+            Duty::On if calm && rng.random_bool(0.2) => Next::Connect,
             Duty::On if calm => Next::Wait(5 * MINUTE),
             Duty::On => match rng.random_range(0..100) {
+                10..15 => Next::Connect,
                 0..3 => Next::Ask(Wish::Duty(Duty::Off)),
                 3..8 => Next::Ask(Wish::Duty(Duty::Break)),
                 8..10 => Next::Ask(Wish::Duty(Duty::On)),

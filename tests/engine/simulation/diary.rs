@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, hash::Hash};
 use dispatch_engine::{
     domain::{
         duty::DutyReason,
-        order::{OfferState, OrderStatus},
+        order::{ActorKind, OfferState, OrderStatus},
     },
     engine::effect::Write,
 };
@@ -42,9 +42,23 @@ impl World {
                 });
             }
             let event = order.events.first().map(|event| event.kind);
+            for event in &order.events {
+                match (event.kind, event.actor.kind) {
+                    ("assigned", ActorKind::Operator) if event.data.contains_key("from") => self.count("reassigned"),
+                    ("assigned", ActorKind::Operator) => self.count("assigned by an operator"),
+                    ("unassigned", ActorKind::Operator) if order.events.len() == 1 => {
+                        self.count("unassigned by an operator");
+                    }
+                    ("held", _) => self.count("held"),
+                    ("released", _) => self.count("released"),
+                    ("hold_expired", _) => self.count("hold ended by itself"),
+                    ("priority_changed", _) => self.count("priority changed"),
+                    _ => {}
+                }
+            }
             match (event, order.state.status) {
                 (Some("handover"), _) => self.count("handover"),
-                (Some("unassigned"), _) => self.count("taken back"),
+                (Some("unassigned"), _) if order.audit.is_none() => self.count("taken back"),
                 (Some("search_resumed"), _) => self.count("search resumed"),
                 (Some("attempt_failed"), _) => self.count("attempt failed"),
                 (_, OrderStatus::Delivered) => self.count("delivered"),

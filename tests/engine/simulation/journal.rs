@@ -73,7 +73,8 @@ impl World {
             Ok(()) => {}
             Err(RejectReason::Conflict) => self.count("conflict"),
             Err(RejectReason::Invalid(_)) => self.count("write refused"),
-            Err(RejectReason::Replay(_)) => self.count("placement replayed"),
+            Err(RejectReason::Replay(_)) if matches!(write, Write::Place(_)) => self.count("placement replayed"),
+            Err(RejectReason::Replay(_)) => self.count("operator's answer replayed"),
             Err(_) => self.count("duplicate reference"),
         }
         // The answer takes a moment of its own; answers about the same thing keep their order, and the next write of it

@@ -2,7 +2,7 @@
 
 use dispatch_engine::{
     domain::{city::CityStatus, ids::OrderId, order::Actor, policy::WhenExhausted, rider::Vehicle, time::Timestamp},
-    engine::command::{Command, IdempotencyRecord, Outcome, PlacementExtras, Refusal},
+    engine::command::{Command, Conditions, IdempotencyRecord, Outcome, PlacementExtras, Refusal},
 };
 use rand::RngExt;
 use serde_json::json;
@@ -43,11 +43,13 @@ impl World {
             return self.retry(request);
         }
         let reply = self.expect(Asker::Merchant(request));
-        let actor = Actor::ENGINE;
+        let (actor, given) = (Actor::ENGINE, Conditions::default());
         let command = match request {
             Request::Place(number, tried) => self.placement(number, tried, reply),
-            Request::Cancel(order) => Command::Cancel { order, actor, reason: "changed their mind".into(), reply },
-            Request::Ready(order, ready_at) => Command::ChangeReady { order, ready_at, actor, reply },
+            Request::Cancel(order) => {
+                Command::Cancel { order, actor, reason: "changed their mind".into(), reply, given }
+            }
+            Request::Ready(order, ready_at) => Command::ChangeReady { order, ready_at, actor, reply, given },
         };
         self.apply(command)
     }

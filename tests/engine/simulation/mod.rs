@@ -22,6 +22,7 @@ mod faults;
 mod fleet;
 mod journal;
 mod merchants;
+mod operators;
 mod policies;
 pub mod repeats;
 pub mod store;
@@ -138,7 +139,7 @@ fn plan(seed: u64, minutes: u64) -> Plan {
 
 /// What has to happen in the whole campaign, and how often in 10,000 minutes of a seed at least, on average: a simulation
 /// in which nothing goes wrong proves nothing. About a third of what happens today.
-const LEAST: [(&str, u64); 54] = [
+const LEAST: [(&str, u64); 62] = [
     ("order placed", 2_500),
     ("delivered", 2_000),
     ("offered", 3_000),
@@ -193,6 +194,14 @@ const LEAST: [(&str, u64); 54] = [
     ("explained", 100),
     ("offered ahead", 50),
     ("taken ahead", 30),
+    ("assigned by an operator", 40),
+    ("reassigned", 30),
+    ("unassigned by an operator", 20),
+    ("held", 40),
+    ("released", 10),
+    ("hold ended by itself", 20),
+    ("priority changed", 30),
+    ("operator's answer replayed", 5),
 ];
 
 #[test]

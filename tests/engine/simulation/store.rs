@@ -10,7 +10,7 @@ use dispatch_engine::{
     domain::{
         duty::Duty,
         ids::{OfferId, OrderId, RiderId, TransitionId},
-        order::{Custody, OfferState, OrderSpec, OrderStatus},
+        order::{ActorKind, Custody, OfferState, OrderSpec, OrderStatus},
         policy::DispatchPolicy,
         rider::RiderProfile,
         time::Timestamp,
@@ -22,7 +22,7 @@ use dispatch_engine::{
         effect::{NoteWrite, OfferRecord, OrderEvent, OrderState, OrderWrite, PlaceWrite, Write},
     },
 };
-use serde_json::json;
+use serde_json::Value;
 
 use super::{Checked, ensure};
 
@@ -55,7 +55,8 @@ pub struct Store {
     /// Orders in the hands of each rider.
     pub held: BTreeMap<RiderId, BTreeSet<OrderId>>,
     stored: BTreeSet<TransitionId>,
-    keys: BTreeMap<String, OrderId>,
+    /// The answer under each key.
+    keys: BTreeMap<String, Value>,
     refs: BTreeMap<String, OrderId>,
     /// The policy of this life: how many may be asked at once, and what an offer pays.
     pub terms: DispatchPolicy,
@@ -125,7 +126,7 @@ impl Store {
     fn place(&mut self, write: &PlaceWrite) -> Result<Result<(), RejectReason>, String> {
         let spec = &write.spec;
         if let Some(first) = write.extras.idempotency.as_ref().and_then(|record| self.keys.get(&record.key)) {
-            return Ok(Err(RejectReason::Replay(json!(first.to_string()))));
+            return Ok(Err(RejectReason::Replay(first.clone())));
         }
         if let Some(name) = &spec.external_ref {
             if let Some(first) = self.refs.get(name) {
@@ -134,7 +135,7 @@ impl Store {
             self.refs.insert(name.clone(), spec.id);
         }
         if let Some(record) = &write.extras.idempotency {
-            self.keys.insert(record.key.clone(), spec.id);
+            self.keys.insert(record.key.clone(), record.answer.clone());
         }
         ensure(write.state.version == 1, || format!("{} begins with version {}", spec.id, write.state.version))?;
         let row = Row {
@@ -167,6 +168,9 @@ impl Store {
     fn change(&mut self, write: &OrderWrite) -> Result<Result<(), RejectReason>, String> {
         let id = write.order;
         let Some(row) = self.orders.get_mut(&id) else { return Err(format!("{id} changed and was never placed")) };
+        if let Some(first) = write.idempotency.as_ref().and_then(|record| self.keys.get(&record.key)) {
+            return Ok(Err(RejectReason::Replay(first.clone())));
+        }
         if row.state.version != write.expected_version {
             let expected = write.expected_version;
             ensure(row.meddled, || format!("{id} is at version {}, not {expected}", row.state.version))?;
@@ -177,8 +181,12 @@ impl Store {
         ensure(!from.status.is_end(), || format!("{id} changed after its end, from {} to {}", from.status, to.status))?;
         ensure(follows(from.status, to.status), || format!("{id} went from {} to {}", from.status, to.status))?;
         if let (Some(before), Some(after)) = (from.rider, to.rider) {
-            ensure(before == after, || format!("{id} went from {before} to {after} and nobody released it"))?;
+            let released = write.events.iter().any(|event| event.kind == "unassigned");
+            ensure(before == after || released, || {
+                format!("{id} went from {before} to {after} and nobody released it")
+            })?;
         }
+        steered_well(write, from)?;
         custody_follows(id, from, to)?;
         numbers_follow(id, from, &write.events, to.version)?;
         let next = from.next_seq + i32::try_from(write.events.len()).unwrap();
@@ -197,6 +205,9 @@ impl Store {
             let rider = offer.rider;
             let other = self.open_offers.iter().find(|open| self.offers[*open].rider == rider);
             ensure(other.is_none(), || format!("{rider} is asked for {id} and has {other:?} open"))?;
+        }
+        if write.events.iter().any(|event| event.kind == "assigned" && event.actor.kind == ActorKind::Operator) {
+            row.accepted_minor = Some(row.spec.payout_minor + bonus_minor(&self.terms, from.round));
         }
         let promised = row.accepted_minor.filter(|_| to.rider.is_some());
         ensure(to.payout_minor == promised, || format!("{id} pays {:?}, promised is {promised:?}", to.payout_minor))?;
@@ -217,6 +228,9 @@ impl Store {
             held.insert(id);
             ensure(held.len() <= self.capacity, || format!("{rider} holds {held:?}"))?;
         }
+        if let Some(record) = &write.idempotency {
+            self.keys.insert(record.key.clone(), record.answer.clone());
+        }
         write.offers.iter().for_each(|offer| self.upsert(offer));
         let open = self.open_offers.iter().filter(|offer| self.offers[*offer].orders.contains(&id)).count();
         if write.state.status == OrderStatus::Offered {
@@ -226,6 +240,11 @@ impl Store {
             ensure(open == 0, || format!("{id} is {} and {open} offers are still open", write.state.status))?;
         }
         Ok(Ok(()))
+    }
+
+    /// Whether a rider has nothing in hand.
+    pub fn is_free(&self, rider: RiderId) -> bool {
+        self.held.get(&rider).is_none_or(BTreeSet::is_empty)
     }
 
     /// A closed offer stays closed, a seen one stays seen: the guard of the real statement.
@@ -309,11 +328,11 @@ fn numbers_follow(id: OrderId, from: &OrderState, events: &[OrderEvent], version
 fn follows(from: OrderStatus, to: OrderStatus) -> bool {
     use OrderStatus as S;
     let next: &[S] = match from {
-        S::Placed => &[S::Placed, S::Queued, S::Cancelled],
-        S::Queued => &[S::Queued, S::Offered, S::Cancelled, S::Expired],
+        S::Placed => &[S::Placed, S::Queued, S::Assigned, S::Cancelled],
+        S::Queued => &[S::Queued, S::Offered, S::Assigned, S::Cancelled, S::Expired],
         S::Offered => &[S::Offered, S::Queued, S::Assigned, S::Cancelled],
         S::Assigned => &[S::Assigned, S::AtPickup, S::PickedUp, S::Queued, S::Cancelled],
-        S::AtPickup => &[S::AtPickup, S::PickedUp, S::Queued, S::Cancelled],
+        S::AtPickup => &[S::AtPickup, S::PickedUp, S::Assigned, S::Queued, S::Cancelled],
         S::PickedUp => &[S::AtDropoff, S::Delivered, S::AttemptFailed, S::Returning, S::Queued],
         S::AtDropoff => &[S::Delivered, S::AttemptFailed, S::Returning, S::Queued],
         S::AttemptFailed => &[S::AtDropoff, S::Returning, S::Queued],
@@ -321,6 +340,36 @@ fn follows(from: OrderStatus, to: OrderStatus) -> bool {
         S::Delivered | S::Returned | S::Cancelled | S::Expired => &[],
     };
     next.contains(&to)
+}
+
+/// What an operator did is audited, and nothing else; a hold has an owner and an end, and only its end or a word ends it.
+fn steered_well(write: &OrderWrite, from: &OrderState) -> Checked {
+    let (id, to) = (write.order, &write.state);
+    let by_operator = write.events.iter().any(|event| event.actor.kind == ActorKind::Operator);
+    ensure(by_operator == write.audit.is_some(), || format!("{id}: audited is {:?}", write.audit))?;
+    let kinds: Vec<&str> = write.events.iter().map(|event| event.kind).collect();
+    let told = |words: &[&str]| words.iter().any(|word| kinds.contains(word));
+    ensure(from.priority == to.priority || told(&["priority_changed"]), || format!("{id} has another priority"))?;
+    match (&from.hold, &to.hold) {
+        (before, Some(hold)) if before.as_ref() != Some(hold) => {
+            let span = hold.until.since(to.updated_at);
+            ensure(told(&["held"]) && span <= std::time::Duration::from_secs(3_600), || {
+                format!("{id} is held for {span:?} by {kinds:?}")
+            })?;
+            let mine = before.as_ref().is_none_or(|before| before.by == hold.by);
+            ensure(mine, || format!("{id} was {before:?}, and {hold:?} took it over"))
+        }
+        (Some(hold), None) => {
+            let over = told(&["hold_expired"]) && hold.until <= to.updated_at;
+            ensure(over || told(&["released", "assigned", "cancelled"]), || {
+                format!("{id}: {hold:?} ended by {kinds:?}")
+            })
+        }
+        (Some(_), Some(_)) => ensure(to.status.is_waiting() && to.status != OrderStatus::Offered, || {
+            format!("{id} is held and {}", to.status)
+        }),
+        (None, _) => Ok(()),
+    }
 }
 
 /// Goods change hands in front of witnesses only: at the counter, at a handover, at the door.

@@ -34,6 +34,7 @@ use super::{
     fleet::{Down, Frame},
     journal::Journal,
     merchants::Request,
+    operators::Act,
     policies,
     store::Store,
 };
@@ -70,6 +71,8 @@ pub enum Event {
     Profile(RiderId, RiderStatus),
     NewOrder,
     Merchant(Request),
+    StepIn,
+    Operator(Act),
     Settings,
     Store(TransitionId),
     Answer(u64, TransitionId, Result<(), RejectReason>),
@@ -86,6 +89,7 @@ impl Event {
                 | Self::Gone(..)
                 | Self::Profile(..)
                 | Self::Merchant(_)
+                | Self::Operator(_)
                 | Self::Settings
                 | Self::Answer(..)
         )
@@ -97,6 +101,7 @@ impl Event {
 pub enum Asker {
     Device { rider: RiderId, session: SessionId, intent: u64 },
     Merchant(Request),
+    Operator(Act),
 }
 
 /// How a seed is lived.
@@ -132,6 +137,7 @@ pub struct World {
     pub last_intent: u64,
     pub last_timer: u64,
     pub last_order: u64,
+    pub last_act: u64,
     pub steps: u64,
     pub tally: BTreeMap<&'static str, u64>,
     pub log: VecDeque<String>,
@@ -179,6 +185,7 @@ impl World {
             last_intent: 0,
             last_timer: 0,
             last_order: 0,
+            last_act: 0,
             steps: 0,
             tally: BTreeMap::new(),
             log: VecDeque::new(),
@@ -195,7 +202,7 @@ impl World {
     pub fn live(&mut self) -> Checked {
         self.hire();
         self.restart()?;
-        for event in [Event::Tick, Event::Lane, Event::Watch, Event::Doom, Event::NewOrder] {
+        for event in [Event::Tick, Event::Lane, Event::Watch, Event::Doom, Event::NewOrder, Event::StepIn] {
             self.after_ms(0, event);
         }
         self.after_ms(3_600_000, Event::Settings);
@@ -263,6 +270,11 @@ impl World {
                 Ok(())
             }
             Event::Merchant(request) => self.request(request),
+            Event::StepIn => {
+                self.step_in();
+                Ok(())
+            }
+            Event::Operator(act) => self.operate(act),
             Event::Settings => self.new_settings(),
             Event::Store(transition) => self.store_write(transition),
             Event::Answer(incarnation, transition, result) => self.journal_answers(incarnation, transition, result),
@@ -327,6 +339,10 @@ impl World {
                     Asker::Merchant(request) => {
                         self.auditor.told(&self.store, None, &result)?;
                         self.merchant_hears(request, &result)?;
+                    }
+                    Asker::Operator(act) => {
+                        self.auditor.told(&self.store, None, &result)?;
+                        self.operator_hears(act, &result);
                     }
                 }
             }

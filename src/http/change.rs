@@ -1,0 +1,118 @@
+//! A change of an order over REST: who may ask for it, the city that makes it, and the answer that a repetition gets.
+
+use actix_web::HttpResponse;
+use serde_json::Value;
+
+use super::{
+    Deps,
+    keyed::{Key, REPLAYED},
+    orders::{city_of, still_open, visible},
+    problem::{Code, Failure},
+    storage,
+};
+use crate::{
+    actors::city::CityCallError,
+    domain::{
+        access::Principal,
+        ids::{CityCode, OrderId, ReplyTo},
+    },
+    engine::command::{Command, Conditions, Outcome, Refusal},
+    store::{self, orders::StoredOrder},
+    wire::rest::OrderReceipt,
+};
+
+/// The order after a change, and whether this is the answer to an earlier request.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    /// Where it stands.
+    pub receipt: OrderReceipt,
+    /// Whether the change was made for an earlier request.
+    pub replayed: bool,
+}
+
+impl Changed {
+    /// As a response.
+    pub fn response(self) -> HttpResponse {
+        let mut response = HttpResponse::Ok();
+        if self.replayed {
+            response.insert_header((REPLAYED, "true"));
+        }
+        response.json(self.receipt)
+    }
+}
+
+/// Has the order's city change it, for a caller who may see it; `within` names the only city in which it may stand.
+///
+/// # Errors
+/// What the city or the store refuses with; `unknown_order` for an order of another city.
+pub async fn change(
+    deps: &Deps,
+    caller: &Principal,
+    id: OrderId,
+    expected_version: Option<i32>,
+    key: Option<Key>,
+    within: Option<&CityCode>,
+    build: impl FnOnce(Conditions, ReplyTo) -> Command + Send + 'static,
+) -> Result<Changed, Failure> {
+    if matches!(caller, Principal::Rider(_)) {
+        return Err(Failure::new(Code::WrongRole));
+    }
+    let order = visible(deps, caller, id).await?;
+    if within.is_some_and(|city| city.as_str() != order.city) {
+        return Err(Failure::new(Code::UnknownOrder));
+    }
+    if let Some(answer) = answered(deps, key.as_ref()).await? {
+        return replayed(answer);
+    }
+    let idempotency = key.clone().map(|key| Box::new(key.record(deps, Value::Null)));
+    let given = Conditions { expected_version, idempotency };
+    match ask(deps, &order, given, build).await {
+        Ok(Outcome::Order { order, status, version }) => {
+            let receipt = OrderReceipt { id: order.0, status: status.to_string(), version };
+            Ok(Changed { receipt, replayed: false })
+        }
+        Ok(Outcome::Replayed(answer)) => replayed(answer),
+        Ok(other) => Err(Failure::internal(format!("a change of an order was answered with {other:?}"))),
+        // The first request of the same key may have been stored meanwhile, and be the very reason.
+        Err(failure) => match answered(deps, key.as_ref()).await? {
+            Some(answer) => replayed(answer),
+            None => Err(failure),
+        },
+    }
+}
+
+async fn ask(
+    deps: &Deps,
+    order: &StoredOrder,
+    given: Conditions,
+    build: impl FnOnce(Conditions, ReplyTo) -> Command + Send + 'static,
+) -> Result<Outcome, Failure> {
+    still_open(order)?;
+    let city = deps.router.city(&city_of(order)?)?;
+    match city.ask(deps.options.ask(), move |reply| build(given, reply)).await {
+        // It ended between the two looks: the store knows how.
+        Err(CityCallError::Refused(Refusal::UnknownOrder)) => {
+            let id = OrderId(order.id);
+            let order = storage::read(deps, store::orders::get(&deps.db, id))
+                .await?
+                .ok_or_else(|| Failure::new(Code::UnknownOrder))?;
+            still_open(&order)?;
+            Err(Refusal::UnknownOrder.into())
+        }
+        answer => {
+            answer.map_err(|error| storage::failed(deps, error, "read the order, or send the same again with its key"))
+        }
+    }
+}
+
+async fn answered(deps: &Deps, key: Option<&Key>) -> Result<Option<Value>, Failure> {
+    match key {
+        Some(key) => key.answered(deps).await,
+        None => Ok(None),
+    }
+}
+
+fn replayed(answer: Value) -> Result<Changed, Failure> {
+    let receipt = serde_json::from_value(answer).map_err(Failure::internal)?;
+    Ok(Changed { receipt, replayed: true })
+}
