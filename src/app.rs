@@ -156,7 +156,7 @@ impl App {
             metrics: metrics.clone(),
             figures: http::Figures::new(&metrics),
             tokens,
-            sealer,
+            sealer: sealer.clone(),
             rider_sockets: RiderSocketDeps::new(
                 db.clone(),
                 router,
@@ -165,6 +165,7 @@ impl App {
                 &metrics,
                 config.rider_session.clone(),
                 stop.clone(),
+                sealer,
             ),
             operator_sockets: OperatorSocketDeps::new(clock.speed(), &metrics, config.operator_session.clone(), stop),
             options: config.http.clone(),

@@ -83,6 +83,15 @@ pub struct DispatchPolicy {
     pub max_waiting_orders: u32,
     /// Riders that may be live at once; beyond it going on duty is refused with `city_full`.
     pub max_live_riders: u32,
+    /// Seconds for which the first answer to a device's frame is stored and given again.
+    pub frame_memory_s: u32,
+    /// Seconds that a step may lie in the past when it is reported; an older one is taken as that old. Riders who lost an
+    /// order are remembered as long, in case they come back with its goods.
+    pub max_report_age_s: u32,
+    /// Seconds after which a report counts as recorded without a network: its rider has left the door.
+    pub offline_after_s: u32,
+    /// Wrong one-time codes after which operators decide on a delivery.
+    pub max_otp_tries: u32,
 }
 
 impl Default for DispatchPolicy {
@@ -108,6 +117,10 @@ impl Default for DispatchPolicy {
             speeds: Speeds::default(),
             max_waiting_orders: 20_000,
             max_live_riders: 200_000,
+            frame_memory_s: 24 * 3_600,
+            max_report_age_s: 12 * 3_600,
+            offline_after_s: 60,
+            max_otp_tries: 5,
         }
     }
 }
@@ -161,6 +174,18 @@ impl DispatchPolicy {
         if !(1.0..=5.0).contains(&self.detour_factor) {
             return bad("detour_factor", "must lie in 1..=5");
         }
+        if !(900..=30 * 86_400).contains(&self.frame_memory_s) {
+            return bad("frame_memory_s", "must lie in 900..=2,592,000");
+        }
+        if !(900..=7 * 86_400).contains(&self.max_report_age_s) {
+            return bad("max_report_age_s", "must lie in 900..=604,800");
+        }
+        if self.offline_after_s == 0 {
+            return bad("offline_after_s", "must be at least 1");
+        }
+        if !(1..=20).contains(&self.max_otp_tries) {
+            return bad("max_otp_tries", "must lie in 1..=20");
+        }
         if speeds.iter().any(|v| !(0.1..=60.0).contains(v)) {
             return bad("speeds", "must lie in 0.1..=60 metres per second");
         }
@@ -183,6 +208,18 @@ impl DispatchPolicy {
     #[must_use]
     pub const fn fix_freshness(&self) -> Duration {
         Duration::from_secs(self.fix_freshness_s as u64)
+    }
+
+    /// How long a first answer is stored.
+    #[must_use]
+    pub const fn frame_memory(&self) -> Duration {
+        Duration::from_secs(self.frame_memory_s as u64)
+    }
+
+    /// How far back a report may reach.
+    #[must_use]
+    pub const fn max_report_age(&self) -> Duration {
+        Duration::from_secs(self.max_report_age_s as u64)
     }
 
     /// The search radius after an order has been due for `waited`.

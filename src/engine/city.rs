@@ -13,8 +13,10 @@ use crate::domain::{
 
 use super::{
     alarms::Alarms,
+    answered::Answered,
     command::{Command, Outcome, Refusal},
     defects::{Defect, Defects},
+    disputes::Contested,
     effect::{Alert, Effect, Measure, Notice, OfferRecord},
     id_source::IdSource,
     matching::Brain,
@@ -67,6 +69,9 @@ pub struct City {
     /// The figures as of the last `take_changes`.
     pub(super) tally: Counts,
     pub(super) out: Vec<Effect>,
+    pub(super) answered: Answered,
+    /// What riders may contradict, and what they have contradicted.
+    pub(super) contested: Contested,
 }
 
 /// What is forgotten after a while.
@@ -119,12 +124,15 @@ impl City {
             touched: Touched::default(),
             tally: Counts::default(),
             out: Vec::new(),
+            answered: Answered::default(),
+            contested: Contested::default(),
         }
     }
 
     /// Does one thing at one time. Does no IO and cannot fail: a refusal is an effect. The effects are to be carried
     /// out in their order.
     pub fn apply(&mut self, now: Timestamp, command: Command) -> Vec<Effect> {
+        self.answered.clock(now);
         self.dispatch(now, command);
         std::mem::take(&mut self.out)
     }
@@ -149,6 +157,10 @@ impl City {
             }
             Command::Committed { transition } => self.committed(now, transition),
             Command::Rejected { transition, why } => self.rejected(now, transition, &why),
+            Command::Framed { key, command } => self.framed(now, key, *command),
+            Command::CloseDispute { order, verdict, actor, reply } => {
+                self.close_dispute(now, order, verdict, actor, reply);
+            }
             Command::SetCity(settings) => {
                 self.settings = *settings;
                 self.watch_everything(now);
@@ -163,6 +175,9 @@ impl City {
     }
 
     pub(super) fn reply(&mut self, to: ReplyTo, result: Result<Outcome, Refusal>) {
+        for also in self.also_hear(to, &result) {
+            self.out.push(Effect::Reply { to: also, result: result.clone() });
+        }
         self.out.push(Effect::Reply { to, result });
     }
 

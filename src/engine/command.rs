@@ -4,15 +4,20 @@ use serde_json::Value;
 
 use crate::domain::{
     city::City,
-    duty::Duty,
+    duty::{Duty, DutyReason},
     ids::{BootId, OfferId, OrderId, ReplyTo, RiderId, SessionId, TransitionId},
-    order::{Actor, IllegalStep, OfferState, OrderSpec, OrderStatus, Step},
+    order::{Actor, IllegalStep, OfferState, OrderSpec, OrderStatus},
     position::Position,
     rider::RiderProfile,
     time::Timestamp,
 };
 
-use super::view::{JobView, OfferView};
+use super::{
+    answered::FrameKey,
+    view::{JobView, OfferView},
+};
+
+pub use super::report::{StepReport, Verdict};
 
 /// Everything that happens to a city. The time comes beside it, as an argument of `City::apply`.
 #[derive(Clone, Debug)]
@@ -132,6 +137,24 @@ pub enum Command {
     },
     /// The city's own settings changed (policy, status, boundary).
     SetCity(Box<City>),
+    /// A request of a device with the key of its frame; one that comes again gets its first answer.
+    Framed {
+        /// The name of the frame and what it asks for.
+        key: FrameKey,
+        /// `SetDuty`, `OfferSeen`, `AnswerOffer` or `Progress`.
+        command: Box<Self>,
+    },
+    /// Operators have decided a dispute about a live order.
+    CloseDispute {
+        /// The order.
+        order: OrderId,
+        /// What they decided.
+        verdict: Box<Verdict>,
+        /// Who decided.
+        actor: Actor,
+        /// Answered with [`Outcome::Order`], after the commit.
+        reply: ReplyTo,
+    },
 }
 
 /// A rider's answer to an offer.
@@ -157,23 +180,6 @@ pub struct Fix {
     pub position: Position,
     /// When it was recorded, device time corrected.
     pub recorded_at: Timestamp,
-}
-
-/// A step as the device reports it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StepReport {
-    /// The order.
-    pub order: OrderId,
-    /// What happened.
-    pub step: Step,
-    /// When, device time corrected.
-    pub at: Timestamp,
-    /// Where, when the device knew. A handover needs it.
-    pub position: Option<Position>,
-    /// Why, for a failed attempt, a return or a handover.
-    pub reason: Option<String>,
-    /// What proves it (OTP digest, photo key, signature key), stored with the event as it is.
-    pub proof: Option<Value>,
 }
 
 /// What travels with a placement into the same transaction.
@@ -297,6 +303,8 @@ pub struct RiderSync {
     pub open_offer: Option<OfferView>,
     /// Milliseconds between pings.
     pub ping_interval_ms: u64,
+    /// Why the duty is in force, where it is known.
+    pub duty_why: Option<DutyReason>,
 }
 
 /// A refusal, with a stable code.
@@ -365,6 +373,18 @@ pub enum Refusal {
     /// The store refused the write itself.
     #[error("the store refused the change")]
     Invalid(String),
+    /// The device used a frame's id for another request.
+    #[error("the id was used for another frame")]
+    FrameIdReused,
+    /// The report contradicts what is stored. It is stored as a dispute.
+    #[error("the report contradicts what is stored; operators decide")]
+    Disputed,
+    /// The recipient's one-time code is another one.
+    #[error("the one-time code is wrong")]
+    WrongOtp,
+    /// Wrong one-time codes were tried too often. A dispute is stored.
+    #[error("wrong one-time codes were tried too often; operators decide")]
+    OtpLocked,
 }
 
 impl Refusal {
@@ -393,6 +413,10 @@ impl Refusal {
             Self::DuplicateRef(_) => "external_ref_taken",
             Self::KeyReused => "idempotency_key_reused",
             Self::Invalid(_) => "storage_refused",
+            Self::FrameIdReused => "frame_id_reused",
+            Self::Disputed => "disputed",
+            Self::WrongOtp => "wrong_otp",
+            Self::OtpLocked => "otp_locked",
         }
     }
 }

@@ -43,6 +43,12 @@ impl City {
                 self.alert(Alert::OrderExpired(order));
             }
             (Then::Duty { rider, duty, reason, asked, .. }, _) => self.duty_stored(now, rider, duty, reason, asked),
+            (Then::NextDuty { rider, next, reply, .. }, _) => self.next_duty_stored(rider, next, reply),
+            (Then::Disputed { record, reply }, _) => self.dispute_stored(*record, reply),
+            (Then::OtpWrong { reply }, Some(order)) => self.wrong_code_stored(order, reply),
+            (Then::DisputeClosed { verdict, before, withdrawn, reply, .. }, Some(order)) => {
+                self.verdict_stored(now, order, &verdict, before, withdrawn, reply);
+            }
             (Then::Noted, _) => {}
             // Every transition of an order names its order.
             (
@@ -52,6 +58,8 @@ impl City {
                 | Then::Cancelled { .. }
                 | Then::ReadyChanged { .. }
                 | Then::TakenBack { .. }
+                | Then::OtpWrong { .. }
+                | Then::DisputeClosed { .. }
                 | Then::Expired,
                 None,
             ) => {}
@@ -84,10 +92,17 @@ impl City {
             | Then::Progressed { reply, .. }
             | Then::Cancelled { reply, .. }
             | Then::ReadyChanged { reply }
-            | Then::OfferOver { reply: Some(reply), .. } => self.refuse(reply, refusal(why)),
+            | Then::Disputed { reply, .. }
+            | Then::OtpWrong { reply }
+            | Then::DisputeClosed { reply, .. }
+            | Then::OfferOver { reply: Some(reply), .. } => self.answer_rejected(reply, why, refusal(why)),
+            Then::NextDuty { rider, next, before, reply } => {
+                self.next_duty_refused(now, rider, next, before);
+                self.answer_rejected(reply, why, refusal(why));
+            }
             Then::Duty { rider, number, reason, asked, .. } => {
                 for (_, reply) in &asked {
-                    self.refuse(*reply, refusal(why));
+                    self.answer_rejected(*reply, why, refusal(why));
                 }
                 self.duty_refused(now, rider, number, reason);
             }

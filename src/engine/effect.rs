@@ -5,15 +5,17 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::domain::{
+    dispute::{DisputeKind, DisputeStatus},
     duty::{Duty, DutyReason},
-    ids::{CityCode, JobId, OfferId, OrderId, ReplyTo, RiderId, SessionId, TransitionId},
+    ids::{CityCode, DisputeId, JobId, OfferId, OrderId, ReplyTo, RiderId, SessionId, TransitionId},
     money::Currency,
-    order::{Actor, Custody, OfferState, OrderSpec, OrderStatus},
+    order::{Actor, Custody, OfferState, OrderSpec, OrderStatus, Step},
     time::Timestamp,
     wallet::Posting,
 };
 
 use super::{
+    answered::FrameRecord,
     command::{Outcome, PlacementExtras, Refusal},
     view::{JobView, OfferView},
 };
@@ -100,6 +102,17 @@ pub enum Alert {
         /// Its reason.
         reason: String,
     },
+    /// A rider's report contradicts what is stored.
+    Disputed {
+        /// The dispute.
+        dispute: DisputeId,
+        /// The order.
+        order: OrderId,
+        /// Who reports.
+        rider: RiderId,
+        /// What contradicts what.
+        kind: DisputeKind,
+    },
 }
 
 /// A figure that only the engine knows.
@@ -133,6 +146,8 @@ pub enum Write {
     },
     /// A change of duty.
     Duty(DutyWrite),
+    /// A dispute about an order that has ended: the order stays as it is.
+    Dispute(DisputeWrite),
 }
 
 impl Write {
@@ -144,6 +159,7 @@ impl Write {
             Self::Order(write) => write.transition,
             Self::Offer { transition, .. } => *transition,
             Self::Duty(write) => write.transition,
+            Self::Dispute(write) => write.record.transition,
         }
     }
 }
@@ -182,6 +198,62 @@ pub struct OrderWrite {
     pub postings: Vec<Posting>,
     /// Currency of the postings.
     pub currency: Currency,
+    /// The frame of the device that asked for it, with its answer.
+    pub frame: Option<Box<FrameRecord>>,
+    /// A dispute that begins, goes on or ends with it.
+    pub dispute: Option<Box<DisputeChange>>,
+}
+
+/// Opens a dispute about an ended order, or adds to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DisputeWrite {
+    /// The dispute.
+    pub record: DisputeRecord,
+    /// Its event; the number and the version are the stored order's, and are given to it when it is stored.
+    pub event: OrderEvent,
+    /// The frame of the device that reported, with its answer.
+    pub frame: Option<Box<FrameRecord>>,
+}
+
+/// What becomes of a dispute.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DisputeChange {
+    /// It is opened, or has a further report.
+    Open(DisputeRecord),
+    /// It is closed.
+    Close {
+        /// Which.
+        dispute: DisputeId,
+        /// Upheld or dismissed.
+        status: DisputeStatus,
+        /// Who decided.
+        by: String,
+        /// Why.
+        reason: String,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// A dispute as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DisputeRecord {
+    /// Its id.
+    pub id: DisputeId,
+    /// The order.
+    pub order: OrderId,
+    /// The rider who reports.
+    pub rider: RiderId,
+    /// What contradicts what.
+    pub kind: DisputeKind,
+    /// The step that is reported.
+    pub step: Step,
+    /// The report: step, time, place, reason, proof.
+    pub report: Map<String, Value>,
+    /// When it came in.
+    pub at: Timestamp,
+    /// The write that stores it.
+    pub transition: TransitionId,
 }
 
 /// Sets a rider's duty and adds it to the log.
@@ -199,6 +271,10 @@ pub struct DutyWrite {
     pub reason: DutyReason,
     /// When.
     pub at: Timestamp,
+    /// What follows once the work in hand is finished; then the duty itself stays as it is.
+    pub next: Option<Duty>,
+    /// The frame of the device that asked for it, with its answer.
+    pub frame: Option<Box<FrameRecord>>,
 }
 
 /// The changeable half of an order: all of it is stored with each transition.

@@ -282,20 +282,10 @@ impl City {
         why: &'static str,
         reply: Option<ReplyTo>,
     ) {
-        let policy = &self.settings.policy;
-        let until = match (record.state, record.seen_at) {
-            // Asked again only in a new round.
-            (OfferState::Declined, _) => Timestamp::FAR_FUTURE,
-            (OfferState::Expired, Some(_)) => now + std::time::Duration::from_secs(policy.ignored_cooldown_s.into()),
-            (OfferState::Expired, None) => now + std::time::Duration::from_secs(policy.unseen_cooldown_s.into()),
-            _ => now,
-        };
+        self.note_refusal(now, now, &record);
         for order in &record.orders {
             if let Some(live) = self.orders.get_mut(order) {
                 live.offers.retain(|open| *open != record.id);
-                if until > now {
-                    live.refusals.insert(record.rider, until);
-                }
             }
         }
         self.release_offer(now, record.rider, record.id);
@@ -305,6 +295,23 @@ impl City {
         }
         self.measure(Measure::OfferClosed(record.state));
         self.remember_offer(now, record);
+    }
+
+    /// An offer was closed at a time: its rider is not asked for its orders again for a while, or until the next round.
+    pub(super) fn note_refusal(&mut self, now: Timestamp, closed: Timestamp, record: &OfferRecord) {
+        let policy = &self.settings.policy;
+        let until = match (record.state, record.seen_at) {
+            // Asked again only in a new round.
+            (OfferState::Declined, _) => Timestamp::FAR_FUTURE,
+            (OfferState::Expired, Some(_)) => closed + std::time::Duration::from_secs(policy.ignored_cooldown_s.into()),
+            (OfferState::Expired, None) => closed + std::time::Duration::from_secs(policy.unseen_cooldown_s.into()),
+            _ => closed,
+        };
+        for order in record.orders.iter().filter(|_| until > now) {
+            if let Some(live) = self.orders.get_mut(order) {
+                live.refusals.insert(record.rider, until);
+            }
+        }
     }
 
     /// Every open offer of an order, taken back: to be stored with whatever ends them.

@@ -112,6 +112,7 @@ impl City {
             exhausted_since: None,
             slack_ms,
             counted: OrderShare::default(),
+            otp_tries: 0,
         }
     }
 
@@ -177,8 +178,21 @@ impl City {
         next.version = expected_version + 1;
         next.updated_at = now;
         let events = number_events(&mut next, now, events);
+        let frame = self.frame_of(now, order, &next, &then);
+        let dispute = then.dispute_change(now, transition);
         self.pending.insert(transition, Pending { change: Some((order, Box::new(next.clone()))), then });
-        let write = OrderWrite { transition, order, expected_version, state: next, events, offers, postings, currency };
+        let write = OrderWrite {
+            transition,
+            order,
+            expected_version,
+            state: next,
+            events,
+            offers,
+            postings,
+            currency,
+            frame,
+            dispute,
+        };
         self.out.push(Effect::Persist(Box::new(Write::Order(write))));
         self.touch_order(order);
         if tells_early {
@@ -189,7 +203,7 @@ impl City {
     pub(super) fn cancel(&mut self, now: Timestamp, order: OrderId, actor: Actor, reason: String, reply: ReplyTo) {
         let command = Command::Cancel { order, actor, reason, reply };
         let Some(Command::Cancel { actor, reason, .. }) = self.defer(order, reply, command) else { return };
-        let Some(live) = self.orders.get(&order) else { return self.refuse_gone(order, reply) };
+        let Some(live) = self.orders.get(&order) else { return self.cancel_gone(order, reply) };
         let mut next = live.state.clone();
         let mut event = EventDraft { reason: Some(reason.clone()), ..EventDraft::new("cancelled", actor) };
         let mut withdrawn = Vec::new();
@@ -253,13 +267,14 @@ impl City {
         let command = Command::ChangeReady { order, ready_at, actor, reply };
         let Some(Command::ChangeReady { actor, .. }) = self.defer(order, reply, command) else { return };
         let Some(live) = self.orders.get(&order) else { return self.refuse_gone(order, reply) };
-        if live.state.custody != Custody::Store {
-            return self.refuse(reply, Refusal::PickedUp);
-        }
         let ready_at = ready_at.max(live.spec.placed_at);
         if live.state.ready_at == ready_at {
+            // Also after the pickup: who says the same again had a good answer the first time.
             let outcome = receipt(live);
             return self.reply(reply, Ok(outcome));
+        }
+        if live.state.custody != Custody::Store {
+            return self.refuse(reply, Refusal::PickedUp);
         }
         let mut next = live.state.clone();
         let event = EventDraft {
@@ -311,6 +326,7 @@ impl City {
         self.memory.push_back((now, Remembered::Order(order)));
         let remembered = EndedOrder { status, version: live.state.version, rider: live.state.rider };
         self.ended_orders.insert(order, remembered);
+        self.remember_claims(now, order, &live.state);
         if let Some(rider) = live.state.rider {
             self.release_rider(now, rider, order);
         }
@@ -318,11 +334,25 @@ impl City {
 
     /// Takes an order out of a rider's hands.
     pub(super) fn release_rider(&mut self, now: Timestamp, rider: RiderId, order: OrderId) {
+        if self.orders.contains_key(&order) {
+            self.contested.lost(order, rider);
+        }
         if let Some(live) = self.riders.get_mut(&rider) {
             live.orders.retain(|held| *held != order);
             live.plan.retain(|stop| stop.order != order);
         }
         self.work_finished(now, rider);
+    }
+
+    /// A cancellation of an order that is not live here: what was called off stays called off, however often it is asked.
+    fn cancel_gone(&mut self, order: OrderId, reply: ReplyTo) {
+        match self.ended_orders.get(&order) {
+            Some(EndedOrder { status: status @ OrderStatus::Cancelled, version, .. }) => {
+                let outcome = Outcome::Order { order, status: *status, version: *version };
+                self.reply(reply, Ok(outcome));
+            }
+            _ => self.refuse_gone(order, reply),
+        }
     }
 
     /// The refusal for an order that is not live here.

@@ -12,9 +12,9 @@ use crate::domain::{
 };
 
 use super::{
-    command::Command,
+    command::{Command, Verdict},
     counts::{OrderShare, RiderShare},
-    effect::{OfferRecord, OrderState},
+    effect::{DisputeRecord, OfferRecord, OrderState},
     view::{StopKind, WaitReason},
 };
 
@@ -48,6 +48,10 @@ pub(super) struct LiveRider {
     pub look_at: Option<Timestamp>,
     /// What the tally has of this rider.
     pub counted: RiderShare,
+    /// `next_duty` as stored.
+    pub stored_next: Option<Duty>,
+    /// Why the stored duty is in force.
+    pub duty_why: Option<DutyReason>,
 }
 
 impl LiveRider {
@@ -68,6 +72,8 @@ impl LiveRider {
             silence_told: false,
             look_at: None,
             counted: RiderShare::NOTHING,
+            stored_next: None,
+            duty_why: None,
         }
     }
 }
@@ -107,6 +113,8 @@ pub(super) struct LiveOrder {
     pub slack_ms: i64,
     /// What the tally has of this order.
     pub counted: OrderShare,
+    /// Wrong one-time codes that were tried at its door.
+    pub otp_tries: u32,
 }
 
 impl LiveOrder {
@@ -167,6 +175,20 @@ pub(super) enum Then {
     Duty { rider: RiderId, number: u32, duty: Duty, reason: DutyReason, asked: Vec<(SessionId, ReplyTo)> },
     /// Nothing follows.
     Noted,
+    /// What follows the duty in force is stored; before it was another.
+    NextDuty { rider: RiderId, next: Duty, before: Option<Duty>, reply: ReplyTo },
+    /// A report is stored as a dispute.
+    Disputed { record: Box<DisputeRecord>, reply: ReplyTo },
+    /// A wrong one-time code is counted.
+    OtpWrong { reply: ReplyTo },
+    /// A dispute is closed; whoever had the order before, if somebody else has it now.
+    DisputeClosed {
+        verdict: Box<Verdict>,
+        by: String,
+        before: Option<RiderId>,
+        withdrawn: Vec<OfferRecord>,
+        reply: ReplyTo,
+    },
 }
 
 /// What is remembered of an order for a while after its end, so that a repeated report gets its answer.

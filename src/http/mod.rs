@@ -8,6 +8,7 @@ mod check;
 mod cities;
 pub mod connection;
 mod convert;
+mod disputes;
 mod fallback;
 #[cfg(feature = "fault-injection")]
 mod faults;

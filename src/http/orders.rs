@@ -126,7 +126,9 @@ pub async fn cancel_order(
 ) -> Result<web::Json<OrderReceipt>, Failure> {
     let reason = check::text("/reason", &body.0.reason, check::MAX_TEXT)?;
     let (order, actor) = (OrderId(*id), caller.0.actor());
-    change(&deps, &caller.0, order, move |reply| Command::Cancel { order, actor, reason, reply }).await
+    // What was called off stays called off: the same wish again gets the same answer.
+    let settled = |stored: &StoredOrder| stored.status == OrderStatus::Cancelled.as_str();
+    change(&deps, &caller.0, order, settled, move |reply| Command::Cancel { order, actor, reason, reply }).await
 }
 
 /// Says when the goods will be ready (its merchant, operator of its city, admin). Answered once it is stored.
@@ -152,21 +154,25 @@ pub async fn change_ready(
         return Err(Failure::field("/ready_at", format!("must lie within {} s of now", deps.options.horizon_s)));
     }
     let (order, actor) = (OrderId(*id), caller.0.actor());
-    change(&deps, &caller.0, order, move |reply| Command::ChangeReady { order, ready_at, actor, reply }).await
+    let settled = move |stored: &StoredOrder| Timestamp::from(stored.ready_at) == ready_at;
+    change(&deps, &caller.0, order, settled, move |reply| Command::ChangeReady { order, ready_at, actor, reply }).await
 }
 
-/// Has the order's city change it.
+/// Has the order's city change it. An order that has ended is answered from the store when the wish is `settled` in it.
 async fn change(
     deps: &Deps,
     caller: &Principal,
     id: OrderId,
+    settled: impl Fn(&StoredOrder) -> bool,
     build: impl FnOnce(ReplyTo) -> Command + Send + 'static,
 ) -> Result<web::Json<OrderReceipt>, Failure> {
     if matches!(caller, Principal::Rider(_)) {
         return Err(Failure::new(Code::WrongRole));
     }
     let order = visible(deps, caller, id).await?;
-    still_open(&order)?;
+    if let Some(receipt) = receipt_of_end(&order, &settled)? {
+        return Ok(receipt);
+    }
     let city = deps.router.city(&city_of(&order)?)?;
     match city.ask(deps.options.ask(), build).await {
         Ok(Outcome::Order { order, status, version }) => {
@@ -176,16 +182,25 @@ async fn change(
         // It ended between the two looks: the store knows how.
         Err(CityCallError::Refused(Refusal::UnknownOrder)) => {
             let order = store::orders::get(&deps.db, id).await?.ok_or_else(|| Failure::new(Code::UnknownOrder))?;
-            still_open(&order)?;
-            Err(Refusal::UnknownOrder.into())
+            receipt_of_end(&order, &settled)?.ok_or_else(|| Refusal::UnknownOrder.into())
         }
         Err(error) => Err(error.into()),
     }
 }
 
-fn still_open(order: &StoredOrder) -> Result<(), Failure> {
+/// The answer for an order that has ended; `None` for one that has not.
+fn receipt_of_end(
+    order: &StoredOrder,
+    settled: &impl Fn(&StoredOrder) -> bool,
+) -> Result<Option<web::Json<OrderReceipt>>, Failure> {
     let status = order.status()?;
-    if status.is_end() { Err(Refusal::OrderEnded(status).into()) } else { Ok(()) }
+    match (status.is_end(), settled(order)) {
+        (false, _) => Ok(None),
+        (true, true) => {
+            Ok(Some(web::Json(OrderReceipt { id: order.id, status: order.status.clone(), version: order.version })))
+        }
+        (true, false) => Err(Refusal::OrderEnded(status).into()),
+    }
 }
 
 fn city_of(order: &StoredOrder) -> Result<CityCode, Failure> {

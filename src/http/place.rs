@@ -23,6 +23,7 @@ use crate::{
         access::Principal,
         ids::{CityCode, MerchantId, OrderId},
         order::OrderSpec,
+        otp::{Otp, OtpDigest},
         position::Position,
         rider::Vehicle,
         time::Timestamp,
@@ -68,7 +69,7 @@ pub async fn place_order(
     let code = check::city(&given.city).map_err(|failure| failure.at("/city"))?;
     let merchant = whose(&caller.0, &code, &given)?;
     let key = idempotency_key(&request)?;
-    let digest = digest(&given)?;
+    let digest = digest(&deps, &given)?;
     let actor = caller.0.actor();
     let asker = format!("{}:{}", actor.kind, actor.id.as_deref().unwrap_or_default());
     if let Some(key) = &key
@@ -149,10 +150,24 @@ fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Failure> {
 }
 
 /// SHA-256 of the body in one canonical form, so that blanks and the order of fields do not matter.
-fn digest(given: &NewOrder) -> Result<Vec<u8>, Failure> {
+/// A one-time code counts by its keyed digest, so that nobody finds it by trying.
+fn digest(deps: &Deps, given: &NewOrder) -> Result<Vec<u8>, Failure> {
+    let code = code(given)?.map(|code| deps.sealer.code_digest(OrderId(uuid::Uuid::nil()), &code));
+    hash(given, code)
+}
+
+fn hash(given: &NewOrder, code: Option<OtpDigest>) -> Result<Vec<u8>, Failure> {
     let mut value = serde_json::to_value(given).map_err(Failure::internal)?;
+    if let (Some(OtpDigest(code)), Value::Object(members)) = (code, &mut value) {
+        members.insert("drop_otp".to_owned(), code.to_vec().into());
+    }
     value.sort_all_objects();
     Ok(Sha256::digest(serde_json::to_vec(&value).map_err(Failure::internal)?).to_vec())
+}
+
+fn code(given: &NewOrder) -> Result<Option<Otp>, Failure> {
+    let code = given.drop_otp.as_ref().map(|code| Otp::parse(&code.0)).transpose();
+    code.map_err(|error| Failure::field("/drop_otp", error.to_string()))
 }
 
 fn seal(deps: &Deps, spec: &OrderSpec, contact: &Contact) -> Result<SealedContact, Failure> {
@@ -191,6 +206,7 @@ fn spec(deps: &Deps, id: OrderId, merchant: MerchantId, given: NewOrder, terms: 
     }
     let pickup = check::place("/pickup", &given.pickup)?;
     let drop = check::place("/drop", &given.drop)?;
+    let otp_digest = code(&given)?.map(|code| deps.sealer.code_digest(id, &code));
     let vehicle_need = given.vehicle_need.as_deref().map(Vehicle::parse).transpose();
     Ok(OrderSpec {
         id,
@@ -216,6 +232,7 @@ fn spec(deps: &Deps, id: OrderId, merchant: MerchantId, given: NewOrder, terms: 
         currency: terms.currency,
         metadata: check::metadata("/metadata", given.metadata)?,
         placed_at: now,
+        otp_digest,
     })
 }
 
@@ -246,7 +263,7 @@ mod tests {
 
     #[test]
     fn the_digest_sees_values_and_not_their_writing() {
-        let read = |text: &str| digest(&serde_json::from_str(text).unwrap()).unwrap();
+        let read = |text: &str| hash(&serde_json::from_str(text).unwrap(), None).unwrap();
         let place = r#""pickup":{"lat":1,"lon":2},"drop":{"lat":1,"lon":3}"#;
         let one = read(&format!(r#"{{"city":"aa",{place},"metadata":{{"a":1,"b":[2]}}}}"#));
         assert_eq!(one, read(&format!(r#"{{ "metadata":{{"b":[2],"a":1}}, {place}, "city":"aa" }}"#)));

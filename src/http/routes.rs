@@ -4,7 +4,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 #[cfg(feature = "fault-injection")]
 use super::faults;
-use super::{cities, health, merchants, openapi, orders, place, riders, sockets};
+use super::{cities, disputes, health, merchants, openapi, orders, place, riders, sockets};
 
 /// Registers every route of this binary.
 pub fn routes(config: &mut ServiceConfig) {
@@ -37,6 +37,8 @@ fn production(config: &mut ServiceConfig) {
         .service(orders::get_order)           // whoever may see it      GET  /v1/orders/{id}
         .service(orders::cancel_order)        // merchant, op, admin     POST /v1/orders/{id}/cancel
         .service(orders::change_ready)        // merchant, op, admin     POST /v1/orders/{id}/ready
+        .service(disputes::list_disputes)     // operator, admin         GET  /v1/cities/{code}/disputes
+        .service(disputes::close_dispute)     // operator, admin         POST /v1/disputes/{id}/close
         .service(sockets::rider_socket)       // rider                   GET  /v1/rider/socket
         .service(sockets::operator_socket);   // operator, admin         GET  /v1/operator/cities/{code}/socket
 }

@@ -3,13 +3,16 @@
 pub mod checks;
 pub mod cities;
 pub mod contacts;
+pub mod disputes;
 pub mod epochs;
+pub mod frames;
 pub mod idempotency;
 pub mod journal;
 pub mod location_logs;
 pub mod merchants;
 pub mod migrate;
 pub mod orders;
+pub mod otps;
 pub mod partitions;
 pub mod recovery;
 pub mod riders;

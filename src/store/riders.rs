@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{Db, StoreError};
 use crate::domain::{
-    duty::Duty,
+    duty::{Duty, DutyReason},
     ids::{CityCode, RiderId},
     rider::{KycStatus, RiderProfile, RiderStatus, Vehicle},
     time::Timestamp,
@@ -131,15 +131,26 @@ pub async fn list(db: &Db, city: &CityCode, before: Uuid, limit: i64) -> Result<
     .await?)
 }
 
+/// The committed duty of a rider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredDuty {
+    /// In force.
+    pub duty: Duty,
+    /// Why, where it is known.
+    pub why: Option<DutyReason>,
+}
+
 /// What a city needs to know of a rider, and the committed duty.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn profile(db: &Db, id: RiderId) -> Result<Option<(RiderProfile, Duty)>, StoreError> {
-    let row =
-        sqlx::query!("SELECT city, status, kyc_status, vehicle, capacity_units, duty FROM riders WHERE id = $1", id.0)
-            .fetch_optional(db)
-            .await?;
+pub async fn profile(db: &Db, id: RiderId) -> Result<Option<(RiderProfile, StoredDuty)>, StoreError> {
+    let row = sqlx::query!(
+        "SELECT city, status, kyc_status, vehicle, capacity_units, duty, duty_reason FROM riders WHERE id = $1",
+        id.0
+    )
+    .fetch_optional(db)
+    .await?;
     row.map(|row| {
         let bad = |what: &dyn std::fmt::Display| StoreError::Corrupt(format!("rider {id}: {what}"));
         let profile = RiderProfile {
@@ -150,7 +161,8 @@ pub async fn profile(db: &Db, id: RiderId) -> Result<Option<(RiderProfile, Duty)
             vehicle: Vehicle::parse(&row.vehicle).map_err(|e| bad(&e))?,
             capacity_units: u32::try_from(row.capacity_units).map_err(|e| bad(&e))?,
         };
-        Ok((profile, Duty::parse(&row.duty).map_err(|e| bad(&e))?))
+        let why = row.duty_reason.as_deref().map(DutyReason::parse).transpose().map_err(|e| bad(&e))?;
+        Ok((profile, StoredDuty { duty: Duty::parse(&row.duty).map_err(|e| bad(&e))?, why }))
     })
     .transpose()
 }

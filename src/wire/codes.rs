@@ -82,5 +82,6 @@ words! {
         SILENT_CARRIER = "silent_carrier",
         ORDER_EXPIRED = "order_expired",
         WRITE_REJECTED = "write_rejected",
+        DISPUTED = "disputed",
     }
 }

@@ -1,7 +1,9 @@
 //! The rider socket, version 1: `GET /v1/rider/socket`, subprotocol `dispatch.v1.json` (one text frame per message).
 //!
 //! Every up frame that changes something carries an `id` chosen by the device and may be sent again: the answer is the
-//! same. An answer carries `re`, the id that it answers.
+//! same, after a reconnect and after a restart of the server as well, for as long as the city's policy says (a day). The same
+//! id with another content is refused with `frame_id_reused`; a frame that was refused changed nothing, and after a restart
+//! it may be judged anew. An answer carries `re`, the id that it answers.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -129,7 +131,8 @@ pub struct Progress {
     /// Why, for a failed attempt, a return or a handover; at most 200 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// What proves it, at most 2 KiB as JSON.
+    /// What proves it, at most 2 KiB as JSON. Its member `otp` is the recipient's one-time code, a text of 4 to 8 digits, for
+    /// an order that needs one; the code itself is not stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<Value>,
 }
@@ -248,6 +251,9 @@ pub struct Welcome {
     /// The offer that waits for an answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_offer: Option<Offer>,
+    /// Why the duty is in force, where it is known: `rider`, `silent`, `finished`, `breakdown`, `not_allowed`, ...
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duty_why: Option<String>,
 }
 
 /// A refused point.
@@ -315,6 +321,9 @@ pub struct JobOrder {
     pub promise_at: i64,
     /// Cash to collect at the drop.
     pub cash_to_collect: MoneyBody,
+    /// Whether `delivered` needs the recipient's one-time code.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub needs_otp: bool,
 }
 
 /// A stop.

@@ -91,6 +91,7 @@ pub async fn start_with(options: http::Options) -> Rest {
             &metrics,
             rider_options,
             stopping.clone(),
+            Sealer::new(&[9; 32]),
         ),
         operator_sockets: OperatorSocketDeps::new(clock.speed(), &metrics, operator_options, stopping),
         figures: http::Figures::new(&metrics),

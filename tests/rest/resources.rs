@@ -111,7 +111,7 @@ async fn riders_are_added_once_and_read_by_those_who_may() {
     assert_eq!(second.ok(200), &json!({ "riders": [added.body] }));
     let stored = dispatch_engine::store::riders::profile(&rest.deps.db, id.parse().unwrap()).await.unwrap();
     let (profile, duty) = stored.unwrap();
-    assert_eq!((profile.city.as_str(), profile.may_work(), duty.as_str()), (rest.city.as_str(), false, "OFF"));
+    assert_eq!((profile.city.as_str(), profile.may_work(), duty.duty.as_str()), (rest.city.as_str(), false, "OFF"));
 }
 
 #[actix_web::test]

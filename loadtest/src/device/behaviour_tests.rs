@@ -77,6 +77,7 @@ pub fn welcome(duty: &str, plan: Vec<Job>) -> Down {
         next_duty: None,
         plan,
         open_offer: None,
+        duty_why: None,
     })
 }
 

@@ -62,6 +62,12 @@ fn alert(alert: &Alert) -> OperatorDown {
         Alert::OrderExpired(order) => {
             (codes::alert::ORDER_EXPIRED, Some(order.0), None, "no rider was found for an order".to_owned())
         }
+        Alert::Disputed { dispute, order, rider, kind } => (
+            codes::alert::DISPUTED,
+            Some(order.0),
+            Some(rider.0),
+            format!("a rider's report contradicts what is stored ({kind}): dispute {dispute}"),
+        ),
         Alert::WriteRejected { transition, reason } => {
             (codes::alert::WRITE_REJECTED, None, None, format!("the store refused write {transition}: {reason}"))
         }

@@ -4,11 +4,13 @@ mod answers;
 mod codec;
 mod convert;
 mod figures;
+mod keys;
 mod lane;
 mod options;
 mod outbox;
 mod pings;
 mod protocol;
+mod recall;
 mod session;
 mod tracks;
 
@@ -30,7 +32,7 @@ use super::{
     router::Router,
     socket::{FrameGuard, refusal},
 };
-use crate::{clock::Clock, domain::ids::RiderId, domain::ids::SessionId, metrics::Metrics, store::Db};
+use crate::{clock::Clock, domain::ids::RiderId, domain::ids::SessionId, metrics::Metrics, store::{Db, contacts::Sealer}};
 use codec::Encoding;
 use session::RiderSession;
 use tracks::Tracks;
@@ -48,6 +50,8 @@ struct Shared {
     options: Options,
     figures: Figures,
     tracks: Tracks,
+    /// Makes the digests of recipients' one-time codes.
+    sealer: Sealer,
     /// Turns true when the app stops: every session says goodbye.
     stopping: watch::Receiver<bool>,
 }
@@ -59,6 +63,7 @@ impl RiderSocketDeps {
     /// Gathers them. `stopping` turns true (or its sender goes) when the app stops: every session then says
     /// `bye {going_away}`.
     #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "what a session needs, gathered once in app.rs")]
     pub fn new(
         db: Db,
         router: Router,
@@ -67,6 +72,7 @@ impl RiderSocketDeps {
         metrics: &Metrics,
         options: Options,
         stopping: watch::Receiver<bool>,
+        sealer: Sealer,
     ) -> Self {
         Self(Arc::new(Shared {
             app: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -76,6 +82,7 @@ impl RiderSocketDeps {
             log,
             figures: Figures::new(metrics),
             tracks: Tracks::new(options.max_tracks),
+            sealer,
             options,
             stopping,
         }))

@@ -21,6 +21,7 @@ use super::{
     outbox::{Deliver, RiderOutbox},
     pings::Judged,
     protocol::{Farewell, Protocol, Step},
+    recall,
 };
 use crate::{
     actors::{
@@ -33,10 +34,11 @@ use crate::{
         rider::RiderProfile,
     },
     engine::{
+        answered::FrameKey,
         command::{Command, Fix, Outcome},
         effect::Notice,
     },
-    store::{self, StoreError},
+    store::{self, StoreError, riders::StoredDuty},
     wire::{
         codes::{frame, rider_bye},
         rider::{Down, Hello},
@@ -65,6 +67,8 @@ pub struct RiderSession {
     cut_off: Arc<AtomicBool>,
     missed_beats: u32,
     ack_armed: bool,
+    /// As read when the session began.
+    stored_duty: Option<StoredDuty>,
 }
 
 impl RiderSession {
@@ -76,13 +80,14 @@ impl RiderSession {
             rider,
             encoding,
             lane: Lane::of_this_worker(deps.0.app, &deps.0.log, &deps.0.figures, flush, options.lane_max),
-            protocol: Protocol::new(options),
+            protocol: Protocol::new(options, deps.0.sealer.clone()),
             assembler: Assembler::new(options.max_frame_bytes),
             city: None,
             early: Vec::new(),
             cut_off: Arc::default(),
             missed_beats: 0,
             ack_armed: false,
+            stored_duty: None,
             deps,
         }
     }
@@ -99,7 +104,7 @@ impl RiderSession {
             Step::Nothing => {}
             Step::Say(down) => self.say(&down, ctx),
             Step::Join(hello) => self.find(hello, ctx),
-            Step::Ask { id, request } => self.ask(id, request, ctx),
+            Step::Ask { key, request } => self.ask(key, request, ctx),
             Step::Points(judged) => self.points(judged, ctx),
             Step::End(farewell) => self.farewell(farewell, ctx),
         }
@@ -153,12 +158,20 @@ impl RiderSession {
         ctx.spawn(found.into_actor(self).map(move |found, session, ctx| session.found(found, &hello, ctx)));
     }
 
-    fn found<D>(&mut self, found: Result<Option<(RiderProfile, D)>, StoreError>, hello: &Hello, ctx: &mut Context) {
+    fn found(
+        &mut self,
+        found: Result<Option<(RiderProfile, StoredDuty)>, StoreError>,
+        hello: &Hello,
+        ctx: &mut Context,
+    ) {
         if self.protocol.is_ended() {
             return;
         }
         let profile = match found {
-            Ok(Some((profile, _))) => profile,
+            Ok(Some((profile, duty))) => {
+                self.stored_duty = Some(duty);
+                profile
+            }
             Ok(None) => return self.farewell(Farewell::for_good(rider_bye::UNKNOWN_RIDER), ctx),
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, rider = %self.rider, "no rider profile");
@@ -192,7 +205,7 @@ impl RiderSession {
         if self.protocol.is_ended() {
             return;
         }
-        let sync = match joined {
+        let mut sync = match joined {
             Ok(Outcome::Connected(sync)) => sync,
             Ok(other) => {
                 tracing::error!(?other, "a city answered a join with something else");
@@ -200,6 +213,9 @@ impl RiderSession {
             }
             Err(failed) => return self.farewell(Protocol::not_joined(&failed), ctx),
         };
+        if let Some(stored) = self.stored_duty {
+            convert::add_stored_duty(&mut sync, stored);
+        }
         let Some(city) = self.city.as_ref().map(|city| city.code().clone()) else { return };
         let (track, known) = self.deps.0.tracks.open(self.rider, &city, boot, device);
         if known {
@@ -223,12 +239,20 @@ impl RiderSession {
         }
     }
 
-    fn ask(&mut self, id: String, request: Request, ctx: &mut Context) {
+    fn ask(&mut self, key: FrameKey, request: Request, ctx: &mut Context) {
         let Some(city) = self.city.clone() else { return };
         let (deadline, rider, session, asked) =
             (self.deps.0.options.answer_within(), self.rider, self.id, request.clone());
         let begun = Instant::now();
-        let answer = async move { city.ask(deadline, move |reply| asked.command(rider, session, reply)).await };
+        let (db, now, id, asked_key) = (self.deps.0.db.clone(), self.deps.0.clock.now(), key.id.clone(), key.clone());
+        let answer = async move {
+            let command = move |reply| {
+                let command = Box::new(asked.command(rider, session, reply));
+                Command::Framed { key: asked_key, command }
+            };
+            let result = city.ask(deadline, command).await;
+            recall::first_answer(&db, rider, &key, now, result).await
+        };
         ctx.spawn(answer.into_actor(self).map(move |result, session, ctx| {
             session.deps.0.figures.answer_seconds.observe(begun.elapsed().as_secs_f64());
             if session.protocol.is_ended() {

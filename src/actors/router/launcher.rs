@@ -211,7 +211,8 @@ impl Launcher {
         let loaded = async {
             let now = deps.city.clock.now();
             let epoch = epochs::claim(&deps.db, &code, &deps.holder, now).await?;
-            Ok((epoch, recovery::load_city(&deps.db, &code, now).await?))
+            let report_age = record.settings.policy.max_report_age();
+            Ok((epoch, recovery::load_city(&deps.db, &code, now, report_age).await?))
         };
         let (epoch, image) = loaded.await.inspect_err(|error: &StoreError| {
             let why = if error.is_transient() { "starting" } else { "unreadable" };

@@ -97,7 +97,7 @@ impl Books {
                 self.order(now, names::order_index(write.order), &write.state, &write.events, shared, ridden_m);
             }
             Write::Duty(write) => self.duty(now, write.rider, write.duty),
-            Write::Offer { .. } => {}
+            Write::Offer { .. } | Write::Dispute(_) => {}
         }
     }
 

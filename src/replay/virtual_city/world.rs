@@ -194,6 +194,7 @@ impl World {
                     Alert::SilentCarrier { .. } => "silent_carrier",
                     Alert::OrderExpired(_) => "order_expired",
                     Alert::WriteRejected { .. } => "write_rejected",
+                    Alert::Disputed { .. } => "disputed",
                 }),
                 // What is measured here is read off the outcomes.
                 Effect::Measure(_) => {}

@@ -94,8 +94,10 @@ impl Auditor {
                 }
                 (order.transition, Fact::Order(order.order, order.state.version))
             }
+            // What follows later changes nothing now.
+            Write::Duty(duty) if duty.next.is_some() => return,
             Write::Duty(duty) => (duty.transition, Fact::Duty(duty.rider, duty.duty)),
-            Write::Offer { .. } => return,
+            Write::Offer { .. } | Write::Dispute(_) => return,
         };
         self.unconfirmed.insert(id, fact);
     }

@@ -201,6 +201,7 @@ impl World {
             position: Some(self.devices[&rider].position),
             reason: Some("so it was".into()),
             proof: (step == Step::Delivered).then(|| json!({"otp": "digest"})),
+            otp: None,
         }
     }
 

@@ -24,6 +24,7 @@ mod journal;
 mod merchants;
 mod repeats;
 mod store;
+mod told;
 mod world;
 
 use std::{

@@ -8,19 +8,23 @@ use dispatch_engine::{
         duty::Duty,
         ids::{OfferId, OrderId, RiderId, TransitionId},
         order::{Custody, OfferState, OrderSpec, OrderStatus},
+        policy::DispatchPolicy,
         rider::RiderProfile,
         time::Timestamp,
         wallet::{Account, EntryType, Posting},
     },
     engine::{
-        CityImage, MEMORY, StoredEnd, StoredRider,
+        CityImage, MEMORY, StoredClaim, StoredEnd, StoredRider,
         command::RejectReason,
-        effect::{OfferRecord, OrderState, OrderWrite, PlaceWrite, Write},
+        effect::{DisputeChange, OfferRecord, OrderState, OrderWrite, PlaceWrite, Write},
     },
 };
 use serde_json::json;
 
-use super::{Checked, ensure};
+use super::{
+    Checked, ensure,
+    told::{Disputes, Frames},
+};
 
 /// An order with its history.
 pub struct Row {
@@ -33,6 +37,8 @@ pub struct Row {
     /// What the offer that was accepted last promised.
     accepted_minor: Option<i64>,
     paid: bool,
+    /// Who had it in hand and lost it.
+    lost: Vec<RiderId>,
 }
 
 #[derive(Default)]
@@ -45,6 +51,10 @@ pub struct Store {
     ended: Vec<OrderId>,
     closed: Vec<OfferId>,
     pub riders: BTreeMap<RiderId, (RiderProfile, Duty)>,
+    /// What riders get once the work in hand is finished.
+    pub next_duties: BTreeMap<RiderId, Duty>,
+    frames: Frames,
+    pub disputes: Disputes,
     /// Orders in the hands of each rider.
     pub held: BTreeMap<RiderId, BTreeSet<OrderId>>,
     stored: BTreeSet<TransitionId>,
@@ -56,16 +66,38 @@ impl Store {
     /// Stores a write whole, or says why not. An error of the outer result is a broken rule.
     pub fn commit(&mut self, write: &Write) -> Result<Result<(), RejectReason>, String> {
         ensure(self.stored.insert(write.transition()), || format!("{:?} was made twice", write.transition()))?;
+        if let Some(refusal) = self.frames.take(write) {
+            return Ok(Err(refusal));
+        }
+        let result = self.commit_new(write)?;
+        if result.is_err() {
+            self.frames.give_back(write);
+        }
+        Ok(result)
+    }
+
+    fn commit_new(&mut self, write: &Write) -> Result<Result<(), RejectReason>, String> {
         match write {
             Write::Place(place) => self.place(place),
             Write::Order(order) => self.change(order),
+            Write::Dispute(dispute) => {
+                let id = dispute.record.order;
+                let ended = self.orders.get(&id).is_some_and(|row| row.state.status.is_end());
+                ensure(ended, || format!("{id} is disputed as ended and is not"))?;
+                self.disputes.open(&dispute.record).map(Ok)
+            }
             Write::Offer { offer, .. } => {
                 self.upsert(offer);
                 Ok(Ok(()))
             }
             Write::Duty(duty) => {
-                if let Some(row) = self.riders.get_mut(&duty.rider) {
-                    row.1 = duty.duty;
+                match (duty.next, self.riders.get_mut(&duty.rider)) {
+                    (Some(next), _) => drop(self.next_duties.insert(duty.rider, next)),
+                    (None, Some(row)) => {
+                        row.1 = duty.duty;
+                        self.next_duties.remove(&duty.rider);
+                    }
+                    (None, None) => {}
                 }
                 Ok(Ok(()))
             }
@@ -94,6 +126,7 @@ impl Store {
             meddled: false,
             accepted_minor: None,
             paid: false,
+            lost: Vec::new(),
         };
         self.open.insert(spec.id);
         let before = self.orders.insert(spec.id, row);
@@ -117,6 +150,15 @@ impl Store {
             ensure(before == after, || format!("{id} went from {before} to {after} and nobody released it"))?;
         }
         custody_follows(id, from, to)?;
+        if let Some(lost) = from.rider.filter(|_| to.rider.is_none())
+            && !row.lost.contains(&lost)
+        {
+            row.lost.push(lost);
+        }
+        if let Some(DisputeChange::Open(record)) = write.dispute.as_deref() {
+            ensure(from.status == to.status, || format!("{id} moved with a dispute"))?;
+            self.disputes.open(record)?;
+        }
         for offer in write.offers.iter().filter(|offer| offer.state == OfferState::Accepted) {
             ensure(to.rider == Some(offer.rider), || {
                 format!("{id} was accepted by {} for {:?}", offer.rider, to.rider)
@@ -187,7 +229,12 @@ impl Store {
         let live = |id: &RiderId, duty: Duty| matches!(duty, Duty::On | Duty::Break) || involved.contains(id);
         let riders = self.riders.iter().filter(|(id, (_, duty))| live(id, *duty));
         let riders: Vec<StoredRider> =
-            riders.map(|(_, (profile, duty))| StoredRider { profile: profile.clone(), duty: *duty }).collect();
+            riders.map(|(id, (profile, duty))| StoredRider {
+                profile: profile.clone(),
+                duty: *duty,
+                next_duty: self.next_duties.get(id).copied(),
+                duty_why: None,
+            }).collect();
         // What was stored long before cannot have ended lately: a write waits for minutes at most.
         let lately = |at: Timestamp| at >= now - MEMORY;
         let ended = self.ended.iter().rev().map(|id| (id, &self.orders[id])).map_while(|(id, row)| {
@@ -199,7 +246,38 @@ impl Store {
         let closed = self.closed.iter().rev().map(|id| &self.offers[id]);
         let closed = closed.take_while(|offer| offer.closed_at.is_some_and(lately));
         let closed = closed.filter(|offer| known.contains(&offer.rider)).cloned().collect();
-        CityImage { ended: ended.collect(), orders, offers, riders, closed }
+        let refused = self.closed.iter().map(|id| &self.offers[id]).filter(|offer| {
+            let refusal = matches!(offer.state, OfferState::Accepted | OfferState::Declined | OfferState::Expired);
+            let asks = |id: &OrderId| self.open.contains(id) && self.orders[id].state.round == offer.round;
+            refusal && offer.orders.iter().any(asks)
+        });
+        CityImage {
+            ended: ended.collect(),
+            refused: refused.cloned().collect(),
+            orders,
+            offers,
+            riders,
+            closed,
+            frames: self.frames.image(now - MEMORY),
+            claims: self.claims(now),
+            disputes: self.disputes.image(),
+            wrong_codes: Vec::new(),
+        }
+    }
+
+    fn claims(&self, now: Timestamp) -> Vec<StoredClaim> {
+        let since = now - DispatchPolicy::default().max_report_age();
+        let claim = |(id, row): (&OrderId, &Row)| {
+            let end = row.state.ended_at.map(|at| (row.state.status, at));
+            let mut riders = row.lost.clone();
+            match row.state.status {
+                OrderStatus::Cancelled => riders.extend(row.state.rider),
+                _ => riders.retain(|rider| Some(*rider) != row.state.rider),
+            }
+            let counts = !riders.is_empty() && end.is_none_or(|(_, at)| at >= since);
+            counts.then_some(StoredClaim { order: *id, end, riders })
+        };
+        self.orders.iter().filter_map(claim).collect()
     }
 
     /// Every order that ended well was paid, once, and no other.
