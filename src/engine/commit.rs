@@ -100,11 +100,17 @@ impl City {
                 self.next_duty_refused(now, rider, next, before);
                 self.answer_rejected(reply, why, refusal(why));
             }
-            Then::Duty { rider, number, reason, asked, .. } => {
-                for (_, reply) in &asked {
+            Then::Duty { rider, number, duty, reason, asked } => {
+                // The frame that is known is the first one's; whoever asked the same beside it has not been answered.
+                let known = matches!(why, RejectReason::Replay(_) | RejectReason::KeyReused);
+                let (told, beside) = asked.split_at(if known { asked.len().min(1) } else { asked.len() });
+                for (_, reply) in told {
                     self.answer_rejected(*reply, why, refusal(why));
                 }
                 self.duty_refused(now, rider, number, reason);
+                for (session, reply) in beside {
+                    self.ask_duty(now, rider, *session, duty, *reply);
+                }
             }
             // The next tick tries again.
             Then::Queued

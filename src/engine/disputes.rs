@@ -21,8 +21,8 @@ use super::{
     city::City,
     command::{Command, Refusal, StepReport, Verdict},
     effect::{
-        Alert, DisputeChange, DisputeRecord, DisputeWrite, Effect, Measure, Notice, OfferRecord, OrderEvent, OrderState,
-        Write,
+        Alert, DisputeChange, DisputeRecord, DisputeWrite, Effect, Measure, Notice, OfferRecord, OrderEvent,
+        OrderState, Write,
     },
     orders::{EventDraft, data, receipt},
     restore::{StoredClaim, StoredDispute},

@@ -28,6 +28,6 @@ mod tick;
 pub mod view;
 
 pub use city::{City, CityImage, MEMORY, StoredEnd, StoredRider};
-pub use restore::{StoredClaim, StoredDispute, StoredFrame};
 #[cfg(feature = "fault-injection")]
 pub use defects::Defect;
+pub use restore::{StoredClaim, StoredDispute, StoredFrame};

@@ -174,7 +174,8 @@ impl Stage {
         let log = location_log::start(db.clone(), &metrics, log_options);
         let (stop, stopping) = watch::channel(false);
         let (clock, sealer) = (Clock::system(), Sealer::new(&[1; 32]));
-        let riders = RiderSocketDeps::new(db.clone(), router.clone(), clock, log, &metrics, options, stopping.clone(), sealer);
+        let riders =
+            RiderSocketDeps::new(db.clone(), router.clone(), clock, log, &metrics, options, stopping.clone(), sealer);
         let operators = OperatorSocketDeps::new(20.0, &metrics, operator_session::Options::default(), stopping);
         let server = HttpServer::new(move || {
             let (riders, operators, handle) = (riders.clone(), operators.clone(), handle.clone());

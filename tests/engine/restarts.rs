@@ -7,7 +7,7 @@ use dispatch_engine::{
         order::{OfferState, OrderStatus, Step},
     },
     engine::{
-        City, CityImage, MEMORY, StoredEnd, StoredRider,
+        City, CityImage, MEMORY, StoredEnd,
         command::{Answer, Command, Outcome, Refusal},
         effect::Write,
     },

@@ -7,6 +7,7 @@ mod support;
 mod bad_input;
 mod cities_apart;
 mod fleet;
+mod frames;
 mod life;
 mod operators;
 mod restart;

@@ -37,7 +37,13 @@ impl Janitor {
         let (db, now) = (self.db.clone(), self.clock.now());
         ctx.spawn(clean(db, now).into_actor(self).map(|result, janitor, ctx| match result {
             Ok(Swept { contacts, keys, frames, codes }) => {
-                tracing::info!(contacts, keys, frames, codes, "month partitions are there; what had expired is deleted");
+                tracing::info!(
+                    contacts,
+                    keys,
+                    frames,
+                    codes,
+                    "month partitions are there; what had expired is deleted"
+                );
                 janitor.round_later(HOUR, ctx);
             }
             Err(error) => {

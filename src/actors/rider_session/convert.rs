@@ -150,12 +150,7 @@ const fn duty(wish: DutyWish) -> Duty {
     }
 }
 
-fn report(
-    progress: Progress,
-    code: Option<OtpDigest>,
-    now: Timestamp,
-    skew_ms: i64,
-) -> Result<StepReport, BadFrame> {
+fn report(progress: Progress, code: Option<OtpDigest>, now: Timestamp, skew_ms: i64) -> Result<StepReport, BadFrame> {
     let step =
         Step::parse(&progress.step).map_err(|unknown| BadFrame::new(frame::UNKNOWN_STEP, unknown.to_string()))?;
     let position = progress.position.map(|at| Position::new(at.lat, at.lon)).transpose();

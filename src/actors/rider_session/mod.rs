@@ -32,7 +32,13 @@ use super::{
     router::Router,
     socket::{FrameGuard, refusal},
 };
-use crate::{clock::Clock, domain::ids::RiderId, domain::ids::SessionId, metrics::Metrics, store::{Db, contacts::Sealer}};
+use crate::{
+    clock::Clock,
+    domain::ids::RiderId,
+    domain::ids::SessionId,
+    metrics::Metrics,
+    store::{Db, contacts::Sealer},
+};
 use codec::Encoding;
 use session::RiderSession;
 use tracks::Tracks;

@@ -46,11 +46,7 @@ pub(super) async fn complete(
 }
 
 /// Offers of waiting orders that were closed in the order's round, in the order in which that happened.
-async fn refused(
-    db: &Db,
-    city: &CityCode,
-    orders: &[(OrderSpec, OrderState)],
-) -> Result<Vec<OfferRecord>, StoreError> {
+async fn refused(db: &Db, city: &CityCode, orders: &[(OrderSpec, OrderState)]) -> Result<Vec<OfferRecord>, StoreError> {
     let waiting = orders.iter().filter(|(_, state)| state.status.is_waiting() && state.offers_tried > 0);
     let rounds: BTreeMap<OrderId, u32> = waiting.map(|(spec, state)| (spec.id, state.round)).collect();
     if rounds.is_empty() {
@@ -174,9 +170,8 @@ async fn disputes(db: &Db, city: &CityCode) -> Result<Vec<StoredDispute>, StoreE
 /// The digests of one-time codes of open orders, and how often a wrong one was tried.
 async fn codes(db: &Db, image: &mut CityImage) -> Result<(), StoreError> {
     let open: Vec<Uuid> = image.orders.iter().map(|(spec, _)| spec.id.0).collect();
-    let rows = sqlx::query!("SELECT order_id, digest FROM order_otps WHERE order_id = ANY($1)", &open)
-        .fetch_all(db)
-        .await?;
+    let rows =
+        sqlx::query!("SELECT order_id, digest FROM order_otps WHERE order_id = ANY($1)", &open).fetch_all(db).await?;
     let mut digests = BTreeMap::new();
     for row in rows {
         let digest = row.digest.try_into().map_err(|_| StoreError::Corrupt(format!("a code of {}", row.order_id)))?;

@@ -65,12 +65,12 @@ enum Fact {
 
 impl Auditor {
     /// A new incarnation has read the store.
-    pub fn restored(&mut self, store: &Store) {
+    pub fn restored(&mut self, now: Timestamp, store: &Store) {
         self.session.clear();
         self.fix.clear();
         self.unconfirmed.clear();
         self.neglected.clear();
-        self.repeats.new_incarnation();
+        self.repeats.new_incarnation(now);
         self.version = store.orders.iter().map(|(id, row)| (*id, row.state.version)).collect();
         self.duty = store.riders.iter().map(|(id, (_, duty))| (*id, *duty)).collect();
         self.profile = store.riders.iter().map(|(id, (profile, _))| (*id, profile.clone())).collect();
@@ -220,11 +220,6 @@ impl Auditor {
         ensure(word(duty) == word(known) || word(duty) == word(stored), || {
             format!("{rider} is told to be {duty}, stored is {stored}")
         })
-    }
-
-    /// The version that the city knows of an order.
-    pub fn version_known(&self, order: OrderId) -> Option<i32> {
-        self.version.get(&order).copied()
     }
 
     /// Looks at the whole city from outside: waiting orders have a reason, and nobody waits while somebody is willing.

@@ -39,6 +39,8 @@ pub struct Row {
     paid: bool,
     /// Who had it in hand and lost it.
     lost: Vec<RiderId>,
+    /// Its offers, in the order in which they were made.
+    offers: Vec<OfferId>,
 }
 
 #[derive(Default)]
@@ -53,7 +55,7 @@ pub struct Store {
     pub riders: BTreeMap<RiderId, (RiderProfile, Duty)>,
     /// What riders get once the work in hand is finished.
     pub next_duties: BTreeMap<RiderId, Duty>,
-    frames: Frames,
+    pub frames: Frames,
     pub disputes: Disputes,
     /// Orders in the hands of each rider.
     pub held: BTreeMap<RiderId, BTreeSet<OrderId>>,
@@ -127,6 +129,7 @@ impl Store {
             accepted_minor: None,
             paid: false,
             lost: Vec::new(),
+            offers: Vec::new(),
         };
         self.open.insert(spec.id);
         let before = self.orders.insert(spec.id, row);
@@ -145,7 +148,10 @@ impl Store {
         let (from, to) = (&row.state, &write.state);
         ensure(to.version == from.version + 1, || format!("{id} skips from {} to {}", from.version, to.version))?;
         ensure(!from.status.is_end(), || format!("{id} changed after its end, from {} to {}", from.status, to.status))?;
-        ensure(follows(from.status, to.status), || format!("{id} went from {} to {}", from.status, to.status))?;
+        let disputed = write.dispute.is_some() && from.status == to.status;
+        ensure(disputed || follows(from.status, to.status), || {
+            format!("{id} went from {} to {}", from.status, to.status)
+        })?;
         if let (Some(before), Some(after)) = (from.rider, to.rider) {
             ensure(before == after, || format!("{id} went from {before} to {after} and nobody released it"))?;
         }
@@ -164,6 +170,15 @@ impl Store {
                 format!("{id} was accepted by {} for {:?}", offer.rider, to.rider)
             })?;
             row.accepted_minor = Some(offer.payout_minor);
+        }
+        for offer in write.offers.iter().filter(|offer| !self.offers.contains_key(&offer.id)) {
+            // Refusals are forgotten with an acceptance, and with a new round.
+            let earlier = row.offers.iter().rev().map(|id| &self.offers[id]);
+            let since = earlier.take_while(|earlier| earlier.state != OfferState::Accepted);
+            let mut declined = since.filter(|earlier| earlier.state == OfferState::Declined);
+            let again = declined.any(|earlier| (earlier.rider, earlier.round) == (offer.rider, offer.round));
+            ensure(!again, || format!("{id} is offered to {} again, who declined it in this round", offer.rider))?;
+            row.offers.push(offer.id);
         }
         books_balance(row, write)?;
         if let Some(rider) = from.rider {
@@ -228,13 +243,14 @@ impl Store {
         involved.extend(offers.iter().map(|offer| offer.rider));
         let live = |id: &RiderId, duty: Duty| matches!(duty, Duty::On | Duty::Break) || involved.contains(id);
         let riders = self.riders.iter().filter(|(id, (_, duty))| live(id, *duty));
-        let riders: Vec<StoredRider> =
-            riders.map(|(id, (profile, duty))| StoredRider {
+        let riders: Vec<StoredRider> = riders
+            .map(|(id, (profile, duty))| StoredRider {
                 profile: profile.clone(),
                 duty: *duty,
                 next_duty: self.next_duties.get(id).copied(),
                 duty_why: None,
-            }).collect();
+            })
+            .collect();
         // What was stored long before cannot have ended lately: a write waits for minutes at most.
         let lately = |at: Timestamp| at >= now - MEMORY;
         let ended = self.ended.iter().rev().map(|id| (id, &self.orders[id])).map_while(|(id, row)| {
