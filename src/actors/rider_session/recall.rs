@@ -22,6 +22,8 @@ const fn is_of_its_time(refusal: &Refusal) -> bool {
             | Refusal::IllegalStep(_)
             | Refusal::OrderEnded(_)
             | Refusal::NotAllowed
+            | Refusal::Disputed
+            | Refusal::OtpLocked
     )
 }
 

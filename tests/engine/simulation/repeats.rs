@@ -91,7 +91,8 @@ pub fn recall(result: Result<Outcome, Refusal>, stored: Option<&FrameRecord>) ->
             | Refusal::NotYourOrder
             | Refusal::IllegalStep(_)
             | Refusal::OrderEnded(_)
-            | Refusal::NotAllowed)
+            | Refusal::NotAllowed
+            | Refusal::Disputed)
     );
     match stored.filter(|_| of_its_time) {
         Some(record) => record.answer.again(),
