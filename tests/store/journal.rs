@@ -33,29 +33,29 @@ use crate::support::{
 };
 
 /// 2026-11-23T12:00:00Z.
-const NOW: Timestamp = Timestamp::from_millis(1_795_435_200_000);
+pub const NOW: Timestamp = Timestamp::from_millis(1_795_435_200_000);
 
 /// How far back riders who lost an order are remembered.
-const REPORT_AGE: Duration = Duration::from_secs(12 * 3_600);
+pub const REPORT_AGE: Duration = Duration::from_secs(12 * 3_600);
 
-fn id(at: Timestamp) -> Uuid {
+pub fn id(at: Timestamp) -> Uuid {
     let mut tail = [0; 10];
     tail.copy_from_slice(&Uuid::new_v4().as_bytes()[..10]);
     uuid::Builder::from_unix_timestamp_millis(at.as_millis().cast_unsigned(), &tail).into_uuid()
 }
 
-fn transition() -> TransitionId {
+pub fn transition() -> TransitionId {
     TransitionId(id(NOW))
 }
 
-struct Bed {
-    db: Db,
-    city: CityCode,
+pub struct Bed {
+    pub db: Db,
+    pub city: CityCode,
     epoch: i64,
 }
 
 impl Bed {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let db = TestDatabase::create().await.db;
         let city = city_row(&db, "pune").await;
         partitions::ensure_months(&db, NOW).await.unwrap();
@@ -63,7 +63,7 @@ impl Bed {
         Self { db, city, epoch }
     }
 
-    async fn rider(&self) -> RiderId {
+    pub async fn rider(&self) -> RiderId {
         rider_row(&self.db, &self.city).await
     }
 
@@ -71,12 +71,12 @@ impl Bed {
         JournalEntry { city: self.city.clone(), epoch: self.epoch, write }
     }
 
-    async fn commit(&self, writes: Vec<Write>) -> Vec<Result<(), RejectReason>> {
+    pub async fn commit(&self, writes: Vec<Write>) -> Vec<Result<(), RejectReason>> {
         let batch: Vec<_> = writes.into_iter().map(|write| self.entry(write)).collect();
         commit(&self.db, &batch).await.unwrap()
     }
 
-    async fn count(&self, sql: &'static str) -> i64 {
+    pub async fn count(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&self.db).await.unwrap()
     }
 }
@@ -125,7 +125,7 @@ fn first_state(spec: &OrderSpec) -> OrderState {
     }
 }
 
-fn event(seq: i32, version: i32, kind: &'static str) -> OrderEvent {
+pub fn event(seq: i32, version: i32, kind: &'static str) -> OrderEvent {
     OrderEvent { seq, version, kind, actor: Actor::ENGINE, reason: None, data: Map::new(), at: NOW }
 }
 
@@ -139,7 +139,7 @@ fn place(spec: OrderSpec, extras: PlacementExtras) -> PlaceWrite {
     }
 }
 
-fn plain(external_ref: Option<&str>) -> PlaceWrite {
+pub fn plain(external_ref: Option<&str>) -> PlaceWrite {
     place(spec(MerchantId(Uuid::from_u128(7)), external_ref), PlacementExtras::default())
 }
 
@@ -155,7 +155,7 @@ fn keyed(key: &str, digest: u8, answer: &str) -> PlaceWrite {
 }
 
 /// The change that follows `before`: another status, one version on, one event.
-fn change(order: OrderId, before: &OrderState, status: OrderStatus, kind: &'static str) -> OrderWrite {
+pub fn change(order: OrderId, before: &OrderState, status: OrderStatus, kind: &'static str) -> OrderWrite {
     let mut state = before.clone();
     state.status = status;
     state.version += 1;

@@ -4,5 +4,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod frames;
 mod journal;
 mod location_logs;

@@ -79,7 +79,8 @@ impl Answers {
 
     /// The answer came; says how often to send it. An answer that may be another one next time is not remembered.
     pub fn answered(&mut self, id: &str, answer: &Down, lasting: bool) -> u32 {
-        let Some(at) = self.entries.iter().position(|entry| entry.id == id) else { return 0 };
+        let awaited = |entry: &Entry| entry.id == id && matches!(entry.state, State::InFlight { .. });
+        let Some(at) = self.entries.iter().position(awaited) else { return 0 };
         let Some(entry) = self.entries.remove(at) else { return 0 };
         let State::InFlight { asked } = entry.state else { return 0 };
         self.in_flight -= 1;
