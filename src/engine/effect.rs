@@ -132,6 +132,7 @@ pub enum Measure {
 
 /// One unit of the journal: stored whole or not at all, exactly once under its transition id.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "it waits in a box, and is unpacked once, for the journal")]
 pub enum Write {
     /// A new order.
     Place(PlaceWrite),

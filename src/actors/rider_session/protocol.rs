@@ -70,6 +70,7 @@ enum Phase {
 
 /// What to do next.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "carried out at once, one at a time")]
 pub enum Step {
     /// Nothing.
     Nothing,
