@@ -182,7 +182,7 @@ impl App {
             metrics: metrics.clone(),
             figures: http::Figures::new(&metrics),
             tokens,
-            sealer,
+            sealer: sealer.clone(),
             rider_sockets: RiderSocketDeps::new(
                 db.clone(),
                 router,
@@ -193,6 +193,7 @@ impl App {
                 config.rider_session.clone(),
                 stop.clone(),
                 storage.clone(),
+                sealer,
             ),
             operator_sockets: OperatorSocketDeps::new(
                 clock.speed(),

@@ -123,6 +123,8 @@ impl Life {
             currency: Currency::INR,
             audit: None,
             idempotency: None,
+            frame: None,
+            dispute: None,
         })
     }
 
@@ -175,6 +177,7 @@ fn spec(id: OrderId, now: Timestamp) -> OrderSpec {
         vehicle_need: None,
         cash_to_collect_minor: CASH,
         payout_minor: PAYOUT,
+        otp_digest: None,
         pay_policy_version: 1,
         currency: Currency::INR,
         metadata: Map::new(),

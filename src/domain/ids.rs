@@ -57,6 +57,8 @@ uuid_id! {
     TransitionId;
     /// What a device draws anew at each start of its app; ping numbers count within it.
     BootId;
+    /// A report of a rider that contradicts what is stored.
+    DisputeId;
 }
 
 impl OrderId {

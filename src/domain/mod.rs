@@ -3,10 +3,12 @@
 pub mod access;
 pub mod city;
 pub mod device;
+pub mod dispute;
 pub mod duty;
 pub mod ids;
 pub mod money;
 pub mod order;
+pub mod otp;
 pub mod policy;
 pub mod position;
 pub mod rider;

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use super::{
     ids::{MerchantId, OrderId, RiderId},
     money::Currency,
+    otp::OtpDigest,
     position::Position,
     rider::Vehicle,
     text::named_enum,
@@ -231,6 +232,8 @@ pub struct OrderSpec {
     pub metadata: Map<String, Value>,
     /// When it was placed.
     pub placed_at: Timestamp,
+    /// The digest of the code that the recipient gives to the rider; without it nobody asks for one.
+    pub otp_digest: Option<OtpDigest>,
 }
 
 impl OrderSpec {

@@ -129,6 +129,15 @@ pub struct DispatchPolicy {
     pub explain_every_s: u32,
     /// The longest time for which an operator may hold an order, seconds; a hold may be made longer before it ends.
     pub max_hold_s: u32,
+    /// Seconds for which the first answer to a device's frame is stored and given again.
+    pub frame_memory_s: u32,
+    /// Seconds that a step may lie in the past when it is reported; an older one is taken as that old. Riders who lost an
+    /// order are remembered as long, in case they come back with its goods.
+    pub max_report_age_s: u32,
+    /// Seconds after which a report counts as recorded without a network: its rider has left the door.
+    pub offline_after_s: u32,
+    /// Wrong one-time codes after which operators decide on a delivery.
+    pub max_otp_tries: u32,
 }
 
 /// The most orders that any policy lets a rider hold at once.
@@ -175,6 +184,10 @@ impl Default for DispatchPolicy {
             max_pickup_eta_s: 2_700,
             explain_every_s: 60,
             max_hold_s: 3_600,
+            frame_memory_s: 24 * 3_600,
+            max_report_age_s: 12 * 3_600,
+            offline_after_s: 60,
+            max_otp_tries: 5,
         }
     }
 }
@@ -241,6 +254,18 @@ impl DispatchPolicy {
         }
         if self.max_hold_s == 0 || self.max_hold_s > 86_400 {
             return bad("max_hold_s", "must lie in 1..=86,400");
+        }
+        if !(900..=30 * 86_400).contains(&self.frame_memory_s) {
+            return bad("frame_memory_s", "must lie in 900..=2,592,000");
+        }
+        if !(900..=7 * 86_400).contains(&self.max_report_age_s) {
+            return bad("max_report_age_s", "must lie in 900..=604,800");
+        }
+        if self.offline_after_s == 0 {
+            return bad("offline_after_s", "must be at least 1");
+        }
+        if !(1..=20).contains(&self.max_otp_tries) {
+            return bad("max_otp_tries", "must lie in 1..=20");
         }
         if speeds.iter().any(|v| !(0.1..=60.0).contains(v)) {
             return bad("speeds", "must lie in 0.1..=60 metres per second");
@@ -320,6 +345,18 @@ impl DispatchPolicy {
     #[must_use]
     pub const fn max_hold(&self) -> Duration {
         Duration::from_secs(self.max_hold_s as u64)
+    }
+
+    /// How long a first answer is stored.
+    #[must_use]
+    pub const fn frame_memory(&self) -> Duration {
+        Duration::from_secs(self.frame_memory_s as u64)
+    }
+
+    /// How far back a report may reach.
+    #[must_use]
+    pub const fn max_report_age(&self) -> Duration {
+        Duration::from_secs(self.max_report_age_s as u64)
     }
 
     /// The search radius after an order has been due for `waited`.

@@ -53,6 +53,8 @@ impl City {
         next.payout_minor = next.payout_minor.filter(|_| next.rider.is_some());
         next.parked &= next.status == OrderStatus::Queued;
         let events = number_events(&mut next, now, events);
+        let frame = self.frame_of(now, order, &next, &then);
+        let dispute = then.dispute_change(now, transition);
         self.pending.insert(transition, Pending { change: Some((order, Box::new(next.clone()))), then });
         let idempotency = idempotency.map(|record| IdempotencyRecord { answer: answer(order, &next), ..*record });
         let write = OrderWrite {
@@ -66,6 +68,8 @@ impl City {
             currency,
             audit,
             idempotency,
+            frame,
+            dispute,
         };
         self.out.push(Effect::Persist(Box::new(Write::Order(write))));
         self.touch_order(order);

@@ -13,8 +13,10 @@ use crate::domain::{
 
 use super::{
     alarms::Alarms,
+    answered::Answered,
     command::{Command, Outcome, Refusal},
     defects::{Defect, Defects},
+    disputes::Contested,
     effect::{Alert, Effect, Measure, Notice, OfferRecord},
     id_source::IdSource,
     matching::Brain,
@@ -85,6 +87,9 @@ pub struct City {
     pub(super) hold_alarms: Alarms<OrderId>,
     /// Operators' commands that took another offer out of a rider's hands first; each does so once.
     pub(super) displacing: BTreeSet<ReplyTo>,
+    pub(super) answered: Answered,
+    /// What riders may contradict, and what they have contradicted.
+    pub(super) contested: Contested,
 }
 
 /// What is forgotten after a while.
@@ -147,12 +152,15 @@ impl City {
             unsaved: Unsaved::default(),
             hold_alarms: Alarms::default(),
             displacing: BTreeSet::new(),
+            answered: Answered::default(),
+            contested: Contested::default(),
         }
     }
 
     /// Does one thing at one time. Does no IO and cannot fail: a refusal is an effect. The effects are to be carried
     /// out in their order.
     pub fn apply(&mut self, now: Timestamp, command: Command) -> Vec<Effect> {
+        self.answered.clock(now);
         self.dispatch(now, command);
         std::mem::take(&mut self.out)
     }
@@ -180,6 +188,10 @@ impl City {
             Command::Committed { transition } => self.committed(now, transition),
             Command::Rejected { transition, why } => self.rejected(now, transition, &why),
             Command::Explain { order, reply } => self.explain(now, order, reply),
+            Command::Framed { key, command } => self.framed(now, key, *command),
+            Command::CloseDispute { order, verdict, actor, reply } => {
+                self.close_dispute(now, order, verdict, actor, reply);
+            }
             Command::SetCity(settings) => {
                 self.most_active = self.most_active.max(settings.policy.max_active_orders);
                 self.settings = *settings;
@@ -199,6 +211,9 @@ impl City {
     }
 
     pub(super) fn reply(&mut self, to: ReplyTo, result: Result<Outcome, Refusal>) {
+        for also in self.also_hear(to, &result) {
+            self.out.push(Effect::Reply { to: also, result: result.clone() });
+        }
         self.out.push(Effect::Reply { to, result });
     }
 

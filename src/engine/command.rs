@@ -4,16 +4,20 @@ use serde_json::Value;
 
 use crate::domain::{
     city::City,
-    duty::Duty,
+    duty::{Duty, DutyReason},
     ids::{BootId, OfferId, OrderId, ReplyTo, RiderId, SessionId, TransitionId},
-    order::{Actor, IllegalStep, OfferState, OrderSpec, OrderStatus, Step},
+    order::{Actor, IllegalStep, OfferState, OrderSpec, OrderStatus},
     position::Position,
     rider::RiderProfile,
     time::Timestamp,
 };
 
 pub use super::operation::{Conditions, OperatorAction, OperatorRefusal};
-use super::view::{JobView, OfferView, OrderExplained};
+pub use super::report::{StepReport, Verdict};
+use super::{
+    answered::FrameKey,
+    view::{JobView, OfferView, OrderExplained},
+};
 
 /// Everything that happens to a city. The time comes beside it, as an argument of `City::apply`.
 #[derive(Clone, Debug)]
@@ -159,6 +163,24 @@ pub enum Command {
         /// Answered with [`Outcome::Order`], after the commit.
         reply: ReplyTo,
     },
+    /// A request of a device with the key of its frame; one that comes again gets its first answer.
+    Framed {
+        /// The name of the frame and what it asks for.
+        key: FrameKey,
+        /// `SetDuty`, `OfferSeen`, `AnswerOffer` or `Progress`.
+        command: Box<Self>,
+    },
+    /// Operators have decided a dispute about a live order.
+    CloseDispute {
+        /// The order.
+        order: OrderId,
+        /// What they decided.
+        verdict: Box<Verdict>,
+        /// Who decided.
+        actor: Actor,
+        /// Answered with [`Outcome::Order`], after the commit.
+        reply: ReplyTo,
+    },
 }
 
 /// A rider's answer to an offer.
@@ -184,23 +206,6 @@ pub struct Fix {
     pub position: Position,
     /// When it was recorded, device time corrected.
     pub recorded_at: Timestamp,
-}
-
-/// A step as the device reports it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StepReport {
-    /// The order.
-    pub order: OrderId,
-    /// What happened.
-    pub step: Step,
-    /// When, device time corrected.
-    pub at: Timestamp,
-    /// Where, when the device knew. A handover needs it.
-    pub position: Option<Position>,
-    /// Why, for a failed attempt, a return or a handover.
-    pub reason: Option<String>,
-    /// What proves it (OTP digest, photo key, signature key), stored with the event as it is.
-    pub proof: Option<Value>,
 }
 
 /// What travels with a placement into the same transaction.
@@ -336,6 +341,8 @@ pub struct RiderSync {
     pub open_offer: Option<OfferView>,
     /// Milliseconds between pings.
     pub ping_interval_ms: u64,
+    /// Why the duty is in force, where it is known.
+    pub duty_why: Option<DutyReason>,
 }
 
 /// A refusal, with a stable code.
@@ -421,6 +428,18 @@ pub enum Refusal {
     /// An operator's action is not done.
     #[error(transparent)]
     Operator(OperatorRefusal),
+    /// The device used a frame's id for another request.
+    #[error("the id was used for another frame")]
+    FrameIdReused,
+    /// The report contradicts what is stored. It is stored as a dispute.
+    #[error("the report contradicts what is stored; operators decide")]
+    Disputed,
+    /// The recipient's one-time code is another one.
+    #[error("the one-time code is wrong")]
+    WrongOtp,
+    /// Wrong one-time codes were tried too often. A dispute is stored.
+    #[error("wrong one-time codes were tried too often; operators decide")]
+    OtpLocked,
 }
 
 impl Refusal {
@@ -452,6 +471,10 @@ impl Refusal {
             Self::StorageUnavailable => "storage_unavailable",
             Self::Moved { .. } => "version_conflict",
             Self::Operator(why) => why.code(),
+            Self::FrameIdReused => "frame_id_reused",
+            Self::Disputed => "disputed",
+            Self::WrongOtp => "wrong_otp",
+            Self::OtpLocked => "otp_locked",
         }
     }
 }

@@ -1,13 +1,13 @@
 //! The journal's answers: the second half of every transition.
 
 use crate::domain::{
-    ids::{OrderId, ReplyTo, TransitionId},
+    ids::{OrderId, TransitionId},
     time::Timestamp,
 };
 
 use super::{
     city::City,
-    command::{Outcome, Refusal, RejectReason},
+    command::{Refusal, RejectReason},
     defects::Defect,
     effect::Alert,
     offers::TAKEN,
@@ -56,6 +56,12 @@ impl City {
             (Then::Operated { deed, withdrawn, reply }, Some(order)) => {
                 self.operation_stored(now, order, deed, withdrawn, reply);
             }
+            (Then::NextDuty { rider, next, reply, .. }, _) => self.next_duty_stored(rider, next, reply),
+            (Then::Disputed { record, reply }, _) => self.dispute_stored(*record, reply),
+            (Then::OtpWrong { reply }, Some(order)) => self.wrong_code_stored(order, reply),
+            (Then::DisputeClosed { verdict, before, withdrawn, reply, .. }, Some(order)) => {
+                self.verdict_stored(now, order, &verdict, before, withdrawn, reply);
+            }
             // Every transition of an order names its order.
             (
                 Then::Queued
@@ -64,10 +70,12 @@ impl City {
                 | Then::Cancelled { .. }
                 | Then::ReadyChanged { .. }
                 | Then::TakenBack { .. }
-                | Then::Expired
                 | Then::Parked
                 | Then::SearchResumed
-                | Then::Operated { .. },
+                | Then::Operated { .. }
+                | Then::OtpWrong { .. }
+                | Then::DisputeClosed { .. }
+                | Then::Expired,
                 None,
             ) => {}
         }
@@ -97,16 +105,29 @@ impl City {
             | Then::Progressed { reply, .. }
             | Then::Cancelled { reply, .. }
             | Then::ReadyChanged { reply }
+            | Then::Disputed { reply, .. }
+            | Then::OtpWrong { reply }
+            | Then::DisputeClosed { reply, .. }
             | Then::OffersOver { reply: Some(reply), .. } => self.answer_rejected(reply, why),
             Then::Operated { deed, reply, .. } => {
                 self.undo_operation(now, deed);
                 reply.into_iter().for_each(|reply| self.answer_rejected(reply, why));
             }
-            Then::Duty { rider, number, reason, asked, .. } => {
-                for (_, reply) in &asked {
-                    self.refuse(*reply, refusal(why));
+            Then::NextDuty { rider, next, before, reply } => {
+                self.next_duty_refused(now, rider, next, before);
+                self.answer_rejected(reply, why);
+            }
+            Then::Duty { rider, number, duty, reason, asked } => {
+                // The frame that is known is the first one's; whoever asked the same beside it has not been answered.
+                let known = matches!(why, RejectReason::Replay(_) | RejectReason::KeyReused);
+                let (told, beside) = asked.split_at(if known { asked.len().min(1) } else { asked.len() });
+                for (_, reply) in told {
+                    self.answer_rejected(*reply, why);
                 }
                 self.duty_refused(now, rider, number, reason);
+                for (session, reply) in beside {
+                    self.ask_duty(now, rider, *session, duty, *reply);
+                }
             }
             Then::Explained => {
                 // Tried again when its time comes.
@@ -134,15 +155,6 @@ impl City {
         }
     }
 
-    /// Tells a caller that the journal will not store the change; one who asked before under the same key has the first
-    /// answer.
-    fn answer_rejected(&mut self, reply: ReplyTo, why: &RejectReason) {
-        match why {
-            RejectReason::Replay(answer) => self.reply(reply, Ok(Outcome::Replayed(answer.clone()))),
-            _ => self.refuse(reply, refusal(why)),
-        }
-    }
-
     /// Takes a write out of those that wait; an answer that comes twice finds nothing.
     fn take_pending(&mut self, transition: TransitionId) -> Option<Pending> {
         let pending = self.pending.remove(&transition)?;
@@ -166,7 +178,7 @@ impl City {
 }
 
 /// What a caller is told when the journal refuses.
-fn refusal(why: &RejectReason) -> Refusal {
+pub(super) fn refusal(why: &RejectReason) -> Refusal {
     match why {
         RejectReason::Conflict => Refusal::Conflict,
         RejectReason::Fenced => Refusal::Fenced,

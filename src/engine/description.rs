@@ -38,6 +38,8 @@ impl City {
             // The pending duties, found by their riders.
             duty_writes: _,
             unsaved,
+            answered,
+            contested,
             hold_alarms,
             displacing,
             placing,
@@ -66,6 +68,9 @@ impl City {
             out,
             "{pending:?}{placing}{deferred:?}{closed_offers:?}{ended_orders:?}{memory:?}{duty_unsaved:?}{unsaved:?}"
         )?;
-        write!(out, "{last_tick:?}{grace_until:?}{effects:?}{most_active}{hold_alarms:?}{displacing:?}")
+        write!(
+            out,
+            "{last_tick:?}{grace_until:?}{effects:?}{most_active}{hold_alarms:?}{displacing:?}{answered:?}{contested:?}"
+        )
     }
 }

@@ -5,16 +5,18 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::domain::{
+    dispute::{DisputeKind, DisputeStatus},
     duty::{Duty, DutyReason},
-    ids::{CityCode, JobId, OfferId, OrderId, ReplyTo, RiderId, SessionId, TransitionId},
+    ids::{CityCode, DisputeId, JobId, OfferId, OrderId, ReplyTo, RiderId, SessionId, TransitionId},
     money::Currency,
-    order::{Actor, Custody, OfferState, OrderSpec, OrderStatus},
+    order::{Actor, Custody, OfferState, OrderSpec, OrderStatus, Step},
     steering::{Hold, Priority},
     time::Timestamp,
     wallet::Posting,
 };
 
 use super::{
+    answered::FrameRecord,
     audit::AuditRecord,
     command::{IdempotencyRecord, Outcome, PlacementExtras, Refusal},
     view::{JobView, OfferView},
@@ -107,6 +109,17 @@ pub enum Alert {
     },
     /// No rider was found for an order: it waits for an operator.
     NeedsOperator(OrderId),
+    /// A rider's report contradicts what is stored.
+    Disputed {
+        /// The dispute.
+        dispute: DisputeId,
+        /// The order.
+        order: OrderId,
+        /// Who reports.
+        rider: RiderId,
+        /// What contradicts what.
+        kind: DisputeKind,
+    },
 }
 
 /// A figure that only the engine knows.
@@ -143,6 +156,8 @@ pub enum Write {
     Duty(DutyWrite),
     /// An event of an order that leaves the order as it is.
     Note(NoteWrite),
+    /// A dispute about an order that has ended: the order stays as it is.
+    Dispute(DisputeWrite),
 }
 
 impl Write {
@@ -155,6 +170,7 @@ impl Write {
             Self::Offer { transition, .. } => *transition,
             Self::Duty(write) => write.transition,
             Self::Note(write) => write.transition,
+            Self::Dispute(write) => write.record.transition,
         }
     }
 }
@@ -197,6 +213,10 @@ pub struct OrderWrite {
     pub audit: Option<AuditRecord>,
     /// The key of the request that caused it, stored with it: a repetition gets the same answer.
     pub idempotency: Option<IdempotencyRecord>,
+    /// The frame of the device that asked for it, with its answer.
+    pub frame: Option<Box<FrameRecord>>,
+    /// A dispute that begins, goes on or ends with it.
+    pub dispute: Option<Box<DisputeChange>>,
 }
 
 /// Adds an event to an order whose stored version is `version`, and leaves the version as it is.
@@ -210,6 +230,58 @@ pub struct NoteWrite {
     pub version: i32,
     /// What is to be remembered, under the order's next number.
     pub event: OrderEvent,
+}
+
+/// Opens a dispute about an ended order, or adds to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DisputeWrite {
+    /// The dispute.
+    pub record: DisputeRecord,
+    /// Its event; the number and the version are the stored order's, and are given to it when it is stored.
+    pub event: OrderEvent,
+    /// The frame of the device that reported, with its answer.
+    pub frame: Option<Box<FrameRecord>>,
+}
+
+/// What becomes of a dispute.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DisputeChange {
+    /// It is opened, or has a further report.
+    Open(DisputeRecord),
+    /// It is closed.
+    Close {
+        /// Which.
+        dispute: DisputeId,
+        /// Upheld or dismissed.
+        status: DisputeStatus,
+        /// Who decided.
+        by: String,
+        /// Why.
+        reason: String,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// A dispute as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DisputeRecord {
+    /// Its id.
+    pub id: DisputeId,
+    /// The order.
+    pub order: OrderId,
+    /// The rider who reports.
+    pub rider: RiderId,
+    /// What contradicts what.
+    pub kind: DisputeKind,
+    /// The step that is reported.
+    pub step: Step,
+    /// The report: step, time, place, reason, proof.
+    pub report: Map<String, Value>,
+    /// When it came in.
+    pub at: Timestamp,
+    /// The write that stores it.
+    pub transition: TransitionId,
 }
 
 /// Sets a rider's duty and adds it to the log.
@@ -227,6 +299,10 @@ pub struct DutyWrite {
     pub reason: DutyReason,
     /// When.
     pub at: Timestamp,
+    /// What follows once the work in hand is finished; then the duty itself stays as it is.
+    pub next: Option<Duty>,
+    /// The frame of the device that asked for it, with its answer.
+    pub frame: Option<Box<FrameRecord>>,
 }
 
 /// The changeable half of an order: all of it is stored with each transition.

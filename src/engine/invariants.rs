@@ -271,7 +271,14 @@ fn pending_agrees(city: &City) -> Result<(), Broken> {
                 || format!("the write of {order:?} does not follow its version"),
             )?;
         } else {
-            let alone = matches!(pending.then, Then::Placed { .. } | Then::Duty { .. } | Then::OfferNoted { .. });
+            let alone = matches!(
+                pending.then,
+                Then::Placed { .. }
+                    | Then::Duty { .. }
+                    | Then::NextDuty { .. }
+                    | Then::Disputed { .. }
+                    | Then::OfferNoted { .. }
+            );
             ensure(alone, || "a transition of an order names no order".to_owned())?;
         }
     }
@@ -279,5 +286,6 @@ fn pending_agrees(city: &City) -> Result<(), Broken> {
         ensure(live.pending == with_journal.contains(id), || format!("{id:?} waits for an answer nobody will give"))?;
     }
     let deferred = city.deferred.iter().find(|(order, waiting)| !waiting.is_empty() && !with_journal.contains(order));
+    ensure(city.answered.agrees(), || "a frame waits for an answer nobody will give".to_owned())?;
     ensure(deferred.is_none(), || format!("a command for {deferred:?} waits for nothing"))
 }

@@ -2,6 +2,7 @@
 //! simulation and in the quality benchmark.
 
 mod alarms;
+pub mod answered;
 pub mod audit;
 mod change;
 mod city;
@@ -11,6 +12,7 @@ mod counts;
 mod defects;
 #[cfg(feature = "fault-injection")]
 mod description;
+mod disputes;
 pub mod effect;
 mod explain;
 mod forward;
@@ -20,12 +22,14 @@ pub mod invariants;
 pub mod matching;
 mod offer_end;
 mod offers;
+mod one_time_code;
 mod operation;
 mod operators;
 mod order_queue;
 mod orders;
 mod payout;
 mod progress;
+mod report;
 mod restore;
 pub mod rider_index;
 mod riders;
@@ -41,3 +45,4 @@ mod waking;
 pub use city::{City, CityImage, MEMORY, StoredEnd, StoredRider};
 #[cfg(feature = "fault-injection")]
 pub use defects::Defect;
+pub use restore::{StoredClaim, StoredDispute, StoredFrame};

@@ -96,17 +96,9 @@ impl City {
         reply: Option<ReplyTo>,
     ) {
         for record in records {
-            let refused = self.refused_until(now, &record);
+            self.note_refusal(now, now, &record);
             if let Some(live) = order.and_then(|order| self.orders.get_mut(&order)) {
                 live.offers.retain(|open| *open != record.id);
-                if let Some(until) = refused {
-                    live.refusals.insert(record.rider, until);
-                }
-                if record.state == OfferState::Declined {
-                    live.declined.insert(record.rider, record.payout_minor);
-                } else {
-                    live.declined.remove(&record.rider);
-                }
                 let held = live.asked_at.is_some_and(|at| now.since(at) < self.settings.policy.offer_hold());
                 if held {
                     live.wait = WaitReason::Holding;
@@ -123,10 +115,25 @@ impl City {
         }
     }
 
-    /// Until when the rider of an offer that is over is not asked for its order again.
-    fn refused_until(&self, now: Timestamp, record: &OfferRecord) -> Option<Timestamp> {
+    /// An offer was closed at a time: its rider is not asked for its order again for a while, or until the next round, or
+    /// for more.
+    pub(super) fn note_refusal(&mut self, now: Timestamp, closed: Timestamp, record: &OfferRecord) {
+        let until = self.refused_until(now, closed, record);
+        let Some(live) = record.orders.first().and_then(|order| self.orders.get_mut(order)) else { return };
+        if let Some(until) = until {
+            live.refusals.insert(record.rider, until);
+        }
+        if record.state == OfferState::Declined {
+            live.declined.insert(record.rider, record.payout_minor);
+        } else {
+            live.declined.remove(&record.rider);
+        }
+    }
+
+    /// Until when the rider of an offer that was closed at a time is not asked for its order again.
+    fn refused_until(&self, now: Timestamp, closed: Timestamp, record: &OfferRecord) -> Option<Timestamp> {
         let policy = &self.settings.policy;
-        let cooldown = |seconds: u32| now + Duration::from_secs(seconds.into());
+        let cooldown = |seconds: u32| closed + Duration::from_secs(seconds.into());
         match (record.state, record.seen_at) {
             // Asked again in a new round, or for more.
             (OfferState::Declined, _) => Some(Timestamp::FAR_FUTURE),

@@ -122,6 +122,7 @@ impl City {
             asked_at: None,
             explained: None,
             explained_at: None,
+            otp_tries: 0,
         }
     }
 
@@ -196,7 +197,7 @@ impl City {
         if self.refuse_moved(order, &given, reply) {
             return;
         }
-        let Some(live) = self.orders.get(&order) else { return self.refuse_gone(order, reply) };
+        let Some(live) = self.orders.get(&order) else { return self.cancel_gone(order, reply) };
         let mut next = live.state.clone();
         next.hold = None;
         let rider = live.state.rider;
@@ -270,13 +271,14 @@ impl City {
             return;
         }
         let Some(live) = self.orders.get(&order) else { return self.refuse_gone(order, reply) };
-        if live.state.custody != Custody::Store {
-            return self.refuse(reply, Refusal::PickedUp);
-        }
         let ready_at = ready_at.max(live.spec.placed_at);
         if live.state.ready_at == ready_at {
+            // Also after the pickup: who says the same again had a good answer the first time.
             let outcome = receipt(live);
             return self.reply(reply, Ok(outcome));
+        }
+        if live.state.custody != Custody::Store {
+            return self.refuse(reply, Refusal::PickedUp);
         }
         let mut next = live.state.clone();
         let rider = live.state.rider;
@@ -330,6 +332,7 @@ impl City {
         self.memory.push_back((now, Remembered::Order(order)));
         let remembered = EndedOrder { status, version: live.state.version, rider: live.state.rider };
         self.ended_orders.insert(order, remembered);
+        self.remember_claims(now, order, &live.state);
         if let Some(rider) = live.state.rider {
             self.release_rider(now, rider, order);
         }
@@ -337,12 +340,26 @@ impl City {
 
     /// Takes an order out of a rider's hands.
     pub(super) fn release_rider(&mut self, now: Timestamp, rider: RiderId, order: OrderId) {
+        if self.orders.contains_key(&order) {
+            self.contested.lost(order, rider);
+        }
         if let Some(live) = self.riders.get_mut(&rider) {
             live.orders.retain(|held| *held != order);
             live.plan.retain(|stop| stop.order != order);
         }
         self.look_ahead(rider);
         self.work_finished(now, rider);
+    }
+
+    /// A cancellation of an order that is not live here: what was called off stays called off, however often it is asked.
+    fn cancel_gone(&mut self, order: OrderId, reply: ReplyTo) {
+        match self.ended_orders.get(&order) {
+            Some(EndedOrder { status: status @ OrderStatus::Cancelled, version, .. }) => {
+                let outcome = Outcome::Order { order, status: *status, version: *version };
+                self.reply(reply, Ok(outcome));
+            }
+            _ => self.refuse_gone(order, reply),
+        }
     }
 
     /// The refusal for an order that is not live here.

@@ -11,6 +11,7 @@ use super::{
     city::City,
     command::{Command, Outcome, Refusal, StepReport},
     effect::Measure,
+    one_time_code::{Proof, verified},
     orders::{EventDraft, data},
     state::{PlanStop, Then},
     view::StopKind,
@@ -31,14 +32,17 @@ impl City {
         let order = report.order;
         let command = Command::Progress { rider, session, report, reply };
         let Some(Command::Progress { report, .. }) = self.defer(order, reply, command) else { return };
-        let Some(live) = self.orders.get(&order) else { return self.answer_ended(rider, &report, reply) };
+        let Some(live) = self.orders.get(&order) else { return self.answer_ended(now, rider, &report, reply) };
         if live.state.rider != Some(rider) {
             let handed_over = matches!(live.state.custody, Custody::Handover { holder, .. } if holder == rider);
             if handed_over && report.step == Step::Handover && live.state.rider.is_none() {
                 // Said again: the first answer was lost, and nobody has come yet.
                 return self.answer_step(order, reply);
             }
-            return self.refuse(reply, Refusal::NotYourOrder);
+            return match self.claims_back(order, rider, report.step) {
+                Some(kind) => self.dispute(now, rider, &report, kind, reply),
+                None => self.refuse(reply, Refusal::NotYourOrder),
+            };
         }
         let to = match next_status(live.state.status, report.step) {
             Ok(Some(to)) => to,
@@ -49,9 +53,13 @@ impl City {
         if explains && report.reason.as_deref().is_none_or(|reason| reason.trim().is_empty()) {
             return self.refuse(reply, Refusal::StepNeeds("a reason"));
         }
-        if live.state.status == OrderStatus::Returning && report.step == Step::Delivered && report.proof.is_none() {
-            // The custodian's proof wins over a cancellation; the custodian's word alone does not.
-            return self.refuse(reply, Refusal::StepNeeds("a proof, because the goods are on their way back"));
+        if report.step == Step::Delivered {
+            match self.judge_proof(now, rider, &report) {
+                Proof::Holds => {}
+                Proof::Refused(refusal) => return self.refuse(reply, refusal),
+                Proof::Disputed(kind) => return self.dispute(now, rider, &report, kind, reply),
+                Proof::WrongCode => return self.count_wrong_code(now, order, rider, reply),
+            }
         }
         if report.step == Step::Handover && report.position.is_none() {
             return self.refuse(reply, Refusal::StepNeeds("a position"));
@@ -65,7 +73,8 @@ impl City {
         let mut next = live.state.clone();
         next.status = to;
         // A device that was offline reports late; its own time holds between the assignment and now.
-        let taken_at = report.at.clamp(next.assigned_at.unwrap_or(now).min(now), now);
+        let oldest = next.assigned_at.unwrap_or(now).max(now - self.settings.policy.max_report_age()).min(now);
+        let taken_at = report.at.clamp(oldest, now);
         let mut postings = Vec::new();
         match step {
             Step::PickedUp => {
@@ -106,7 +115,8 @@ impl City {
             particulars.insert("lat".to_owned(), position.lat().into());
             particulars.insert("lon".to_owned(), position.lon().into());
         }
-        if let Some(proof) = report.proof {
+        let needs_code = live.spec.otp_digest.is_some();
+        if let Some(proof) = if needs_code { verified(&report) } else { report.proof } {
             particulars.insert("proof".to_owned(), proof);
         }
         let event = EventDraft {
@@ -186,7 +196,10 @@ impl City {
     }
 
     /// A step of an order that has ended: its first answer again, or how the order ended.
-    fn answer_ended(&mut self, rider: RiderId, report: &StepReport, reply: ReplyTo) {
+    fn answer_ended(&mut self, now: Timestamp, rider: RiderId, report: &StepReport, reply: ReplyTo) {
+        if let Some(kind) = self.claims_after_end(report.order, rider, report.step) {
+            return self.dispute(now, rider, report, kind, reply);
+        }
         let Some(ended) = self.ended_orders.get(&report.order).copied() else {
             return self.refuse(reply, Refusal::UnknownOrder);
         };

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use crate::domain::{
     self,
-    duty::Duty,
-    ids::{OrderId, RiderId},
-    order::{OfferState, OrderSpec, OrderStatus},
+    dispute::DisputeKind,
+    duty::{Duty, DutyReason},
+    ids::{DisputeId, OrderId, RiderId},
+    order::{Custody, OfferState, OrderSpec, OrderStatus, Step},
     rider::RiderProfile,
     time::Timestamp,
 };
 
 use super::{
+    answered::{FirstAnswer, FrameKey},
     city::{City, Remembered},
     effect::{Effect, OfferRecord, OrderState},
     matching::Brain,
@@ -36,6 +38,55 @@ pub struct CityImage {
     pub ended: Vec<StoredEnd>,
     /// Offers that closed within [`MEMORY`], of riders who may ask for them.
     pub closed: Vec<OfferRecord>,
+    /// Offers of open orders that ended in the order's round of asking, accepted ones included, oldest first.
+    pub refused: Vec<OfferRecord>,
+    /// Frames that were answered within [`MEMORY`], oldest first.
+    pub frames: Vec<StoredFrame>,
+    /// Riders who lost an order that they had in hand: open ones, and such that ended within the policy's report age.
+    pub claims: Vec<StoredClaim>,
+    /// Open disputes.
+    pub disputes: Vec<StoredDispute>,
+    /// Wrong one-time codes tried at the doors of open orders.
+    pub wrong_codes: Vec<(OrderId, u32)>,
+}
+
+/// The first answer to a frame, as stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredFrame {
+    /// Whose frame.
+    pub rider: RiderId,
+    /// Which.
+    pub key: FrameKey,
+    /// What was answered.
+    pub answer: FirstAnswer,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Riders who may come back with the goods of an order that is no longer theirs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredClaim {
+    /// The order.
+    pub order: OrderId,
+    /// How and when it ended, when it has.
+    pub end: Option<(OrderStatus, Timestamp)>,
+    /// Who had it in hand and lost it.
+    pub riders: Vec<RiderId>,
+}
+
+/// A dispute that waits for a decision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredDispute {
+    /// Its id.
+    pub id: DisputeId,
+    /// The order.
+    pub order: OrderId,
+    /// Who reports.
+    pub rider: RiderId,
+    /// What contradicts what.
+    pub kind: DisputeKind,
+    /// The step that was reported last.
+    pub step: Step,
 }
 
 /// An order that ended, as stored.
@@ -60,6 +111,10 @@ pub struct StoredRider {
     pub profile: RiderProfile,
     /// The committed duty.
     pub duty: Duty,
+    /// What follows it once the work in hand is finished.
+    pub next_duty: Option<Duty>,
+    /// Why it is in force.
+    pub duty_why: Option<DutyReason>,
 }
 
 impl City {
@@ -73,7 +128,9 @@ impl City {
         let mut city = Self::new(settings, seed, Brain::default());
         for stored in image.riders {
             let rider = stored.profile.id;
-            city.riders.insert(rider, LiveRider::away(stored.profile, stored.duty, now));
+            let (next_duty, duty_why) = (stored.next_duty, stored.duty_why);
+            let away = LiveRider::away(stored.profile, stored.duty, now);
+            city.riders.insert(rider, LiveRider { next_duty, stored_next: next_duty, duty_why, ..away });
             city.watch_rider_again(now, rider);
             city.touch_rider(rider);
         }
@@ -94,6 +151,15 @@ impl City {
             }
         }
         city.restore_memory(now, image.ended, image.closed);
+        city.restore_refusals(now, &image.refused);
+        city.answered.restore(image.frames);
+        city.contested.restore(image.claims, image.disputes);
+        for (order, tries) in image.wrong_codes {
+            if let Some(live) = city.orders.get_mut(&order) {
+                live.otp_tries = tries;
+            }
+        }
+        city.restore_next_duties(now);
         let effects = std::mem::take(&mut city.out);
         (city, effects)
     }
@@ -111,6 +177,37 @@ impl City {
         }
         memory.sort_by_key(|(at, _)| *at);
         self.memory.extend(memory);
+    }
+
+    /// Whoever was asked in this round and did not want is not asked again at once, because the city was away. Records are
+    /// in the order in which they were closed.
+    fn restore_refusals(&mut self, now: Timestamp, refused: &[OfferRecord]) {
+        for record in refused {
+            if record.state != OfferState::Accepted {
+                self.note_refusal(now, record.closed_at.unwrap_or(now), record);
+                continue;
+            }
+            for order in &record.orders {
+                let Some(live) = self.orders.get_mut(order) else { continue };
+                // Refusals end with an acceptance. Whoever accepted and has lost the order since is not asked again.
+                live.forget_refusals();
+                if live.state.status.is_waiting() && live.state.custody == Custody::Store {
+                    live.refusals.insert(record.rider, Timestamp::FAR_FUTURE);
+                }
+            }
+        }
+    }
+
+    /// Who had asked for another duty after the work in hand gets it, if the work ended with the last incarnation.
+    fn restore_next_duties(&mut self, now: Timestamp) {
+        let idle = |live: &&LiveRider| live.next_duty.is_some() && live.orders.is_empty();
+        let waiting: Vec<_> = self.riders.values().filter(idle).map(|live| (live.profile.id, live.offer)).collect();
+        for (rider, offer) in waiting {
+            match offer.and_then(|offer| self.offers.get(&offer)).and_then(|record| record.orders.first()).copied() {
+                Some(order) => self.withdraw_if_unwilling(now, order),
+                None => self.work_finished(now, rider),
+            }
+        }
     }
 
     fn restore_order(&mut self, now: Timestamp, spec: OrderSpec, state: OrderState) {

@@ -11,6 +11,7 @@ use crate::domain::{
 };
 
 use super::{
+    answered::FirstAnswer,
     city::City,
     command::{Fix, Outcome, Refusal, RiderSync},
     effect::{DutyWrite, Effect, Notice, Write},
@@ -57,6 +58,7 @@ impl City {
                 .filter(|offer| !self.is_uncommitted(*offer))
                 .and_then(|offer| self.offer_view(now, offer)),
             ping_interval_ms: u64::from(self.settings.policy.ping_interval_s) * 1_000,
+            duty_why: live.duty_why,
         })
     }
 
@@ -155,17 +157,15 @@ impl City {
             return self.refuse(reply, Refusal::NotAllowed);
         }
         if duty != Duty::On && (!live.orders.is_empty() || accepting) {
-            live.next_duty = Some(duty);
-            let outcome = Outcome::Duty { duty: live.stored_duty, next: live.next_duty };
-            self.reply(reply, Ok(outcome));
             if !accepting {
                 // What is in hand is finished; nothing more is taken.
                 self.withdraw_offer_of(now, rider, "off_duty");
             }
-            return self.reindex(now, rider);
+            return self.plan_duty(now, rider, duty, reply);
         }
         live.next_duty = None;
-        if live.duty == duty {
+        // Where something else is stored to follow, the same duty is stored once more.
+        if live.duty == duty && live.stored_next.is_none() {
             if live.stored_duty == duty {
                 self.reply(reply, Ok(Outcome::Duty { duty, next: None }));
                 return self.reindex(now, rider);
@@ -223,10 +223,12 @@ impl City {
         let number = live.duty_number;
         self.duty_unsaved.remove(&rider);
         self.duty_writes.insert((rider, transition));
+        let first = asked.first().map(|(_, reply)| *reply);
         self.pending
             .insert(transition, Pending { change: None, then: Then::Duty { rider, number, duty, reason, asked } });
         let city = self.settings.code.clone();
-        let write = DutyWrite { transition, rider, city, duty, reason, at: now };
+        let frame = first.and_then(|reply| self.frame_record(now, reply, FirstAnswer::Duty { duty, next: None }));
+        let write = DutyWrite { transition, rider, city, duty, reason, at: now, next: None, frame };
         self.out.push(Effect::Persist(Box::new(Write::Duty(write))));
         self.reindex(now, rider);
     }
@@ -244,6 +246,8 @@ impl City {
         if let Some(live) = self.riders.get_mut(&rider) {
             live.stored_duty = duty;
             live.duties_pending = live.duties_pending.saturating_sub(1);
+            live.stored_next = None;
+            live.duty_why = Some(reason);
             next = live.next_duty;
             knows = asked.iter().any(|(asker, _)| Some(*asker) == live.session);
         }
@@ -276,11 +280,48 @@ impl City {
                 .filter_map(on_its_way)
                 .max_by_key(|(number, _)| *number)
                 .unwrap_or((number, live.stored_duty));
+            live.next_duty = live.stored_next;
         } else {
             self.duty_unsaved.insert(rider, reason);
         }
         self.reindex(now, rider);
         self.forget_if_gone(rider);
+    }
+
+    /// The rider wants another duty once the work in hand is finished: stored, so that a restart keeps the promise.
+    fn plan_duty(&mut self, now: Timestamp, rider: RiderId, next: Duty, reply: ReplyTo) {
+        let Some(live) = self.riders.get_mut(&rider) else { return };
+        let before = live.next_duty.replace(next);
+        let duty = live.stored_duty;
+        if before == Some(next) && live.stored_next == Some(next) {
+            self.reply(reply, Ok(Outcome::Duty { duty, next: Some(next) }));
+            return self.reindex(now, rider);
+        }
+        let (transition, city) = (TransitionId(self.ids.next(now)), self.settings.code.clone());
+        let frame = self.frame_record(now, reply, FirstAnswer::Duty { duty, next: Some(next) });
+        self.pending.insert(transition, Pending { change: None, then: Then::NextDuty { rider, next, before, reply } });
+        let reason = DutyReason::Rider;
+        let write = DutyWrite { transition, rider, city, duty, reason, at: now, next: Some(next), frame };
+        self.out.push(Effect::Persist(Box::new(Write::Duty(write))));
+        self.reindex(now, rider);
+    }
+
+    /// What follows the duty in force is stored.
+    pub(super) fn next_duty_stored(&mut self, rider: RiderId, next: Duty, reply: ReplyTo) {
+        let Some(live) = self.riders.get_mut(&rider) else {
+            return self.reply(reply, Ok(Outcome::Duty { duty: next, next: None }));
+        };
+        live.stored_next = Some(next);
+        let duty = live.stored_duty;
+        self.reply(reply, Ok(Outcome::Duty { duty, next: Some(next) }));
+    }
+
+    /// It could not be stored: as before, unless the rider has thought again.
+    pub(super) fn next_duty_refused(&mut self, now: Timestamp, rider: RiderId, next: Duty, before: Option<Duty>) {
+        if let Some(live) = self.riders.get_mut(&rider).filter(|live| live.next_duty == Some(next)) {
+            live.next_duty = before;
+        }
+        self.reindex(now, rider);
     }
 
     /// The rider has finished the work in hand: what was asked for meanwhile takes effect.

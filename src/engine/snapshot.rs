@@ -149,6 +149,7 @@ fn job_order(live: &LiveOrder) -> JobOrder {
         ready_at: live.state.ready_at,
         promise_at: live.spec.promise_at,
         cash_to_collect: Money { minor: live.spec.cash_to_collect_minor, currency: live.spec.currency },
+        needs_otp: live.spec.otp_digest.is_some(),
     }
 }
 

@@ -12,9 +12,9 @@ use crate::domain::{
 };
 
 use super::{
-    command::Command,
+    command::{Command, Verdict},
     counts::{OrderShare, RiderShare},
-    effect::{OfferRecord, OrderState},
+    effect::{DisputeRecord, OfferRecord, OrderState},
     forward::{Outlook, Stands},
     view::{StopKind, WaitReason},
 };
@@ -61,6 +61,10 @@ pub(super) struct LiveRider {
     pub stands: Stands,
     /// The order that an operator gives to this rider, while the journal has the assignment.
     pub reserved: Option<OrderId>,
+    /// `next_duty` as stored.
+    pub stored_next: Option<Duty>,
+    /// Why the stored duty is in force.
+    pub duty_why: Option<DutyReason>,
 }
 
 impl LiveRider {
@@ -87,6 +91,8 @@ impl LiveRider {
             outlook: None,
             stands: Stands::Nowhere,
             reserved: None,
+            stored_next: None,
+            duty_why: None,
         }
     }
 }
@@ -136,6 +142,8 @@ pub(super) struct LiveOrder {
     pub explained: Option<WaitReason>,
     /// When its events last explained one.
     pub explained_at: Option<Timestamp>,
+    /// Wrong one-time codes that were tried at its door.
+    pub otp_tries: u32,
 }
 
 impl LiveOrder {
@@ -210,6 +218,20 @@ pub(super) enum Then {
     Explained,
     /// An operator's action is done; nobody waits for the end of a hold.
     Operated { deed: Deed, withdrawn: Vec<OfferRecord>, reply: Option<ReplyTo> },
+    /// What follows the duty in force is stored; before it was another.
+    NextDuty { rider: RiderId, next: Duty, before: Option<Duty>, reply: ReplyTo },
+    /// A report is stored as a dispute.
+    Disputed { record: Box<DisputeRecord>, reply: ReplyTo },
+    /// A wrong one-time code is counted.
+    OtpWrong { reply: ReplyTo },
+    /// A dispute is closed; whoever had the order before, if somebody else has it now.
+    DisputeClosed {
+        verdict: Box<Verdict>,
+        by: String,
+        before: Option<RiderId>,
+        withdrawn: Vec<OfferRecord>,
+        reply: ReplyTo,
+    },
 }
 
 /// What an operator did.

@@ -44,6 +44,8 @@ impl City {
     }
 
     fn forget(&mut self, now: Timestamp) {
+        self.answered.forget(now);
+        self.contested.forget(now, self.settings.policy.max_report_age());
         while let Some((since, what)) = self.memory.front().copied() {
             if now.since(since) <= MEMORY {
                 break;

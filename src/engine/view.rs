@@ -62,6 +62,8 @@ pub struct JobOrder {
     pub promise_at: Timestamp,
     /// Cash to collect.
     pub cash_to_collect: Money,
+    /// Whether the recipient gives the rider a one-time code, without which nothing is delivered.
+    pub needs_otp: bool,
 }
 
 /// A job: orders that are taken together, with their stops in order.

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{
     Deps,
     keyed::{Key, REPLAYED},
-    orders::{city_of, still_open, visible},
+    orders::{city_of, receipt_of_end, visible},
     problem::{Code, Failure},
     storage,
 };
@@ -41,7 +41,8 @@ impl Changed {
     }
 }
 
-/// Has the order's city change it, for a caller who may see it; `within` names the only city in which it may stand.
+/// Has the order's city change it, for a caller who may see it; `within` names the only city in which it may stand. An order
+/// that has ended is answered from the store when the wish is `settled` in it.
 ///
 /// # Errors
 /// What the city or the store refuses with; `unknown_order` for an order of another city.
@@ -52,6 +53,7 @@ pub async fn change(
     expected_version: Option<i32>,
     key: Option<Key>,
     within: Option<&CityCode>,
+    settled: impl Fn(&StoredOrder) -> bool,
     build: impl FnOnce(Conditions, ReplyTo) -> Command + Send + 'static,
 ) -> Result<Changed, Failure> {
     if matches!(caller, Principal::Rider(_)) {
@@ -64,9 +66,12 @@ pub async fn change(
     if let Some(answer) = answered(deps, key.as_ref()).await? {
         return replayed(answer);
     }
+    if let Some(receipt) = receipt_of_end(&order, &settled)? {
+        return Ok(Changed { receipt, replayed: false });
+    }
     let idempotency = key.clone().map(|key| Box::new(key.record(deps, Value::Null)));
     let given = Conditions { expected_version, idempotency };
-    match ask(deps, &order, given, build).await {
+    match ask(deps, &order, given, &settled, build).await {
         Ok(Outcome::Order { order, status, version }) => {
             let receipt = OrderReceipt { id: order.0, status: status.to_string(), version };
             Ok(Changed { receipt, replayed: false })
@@ -85,9 +90,9 @@ async fn ask(
     deps: &Deps,
     order: &StoredOrder,
     given: Conditions,
+    settled: &impl Fn(&StoredOrder) -> bool,
     build: impl FnOnce(Conditions, ReplyTo) -> Command + Send + 'static,
 ) -> Result<Outcome, Failure> {
-    still_open(order)?;
     let city = deps.router.city(&city_of(order)?)?;
     match city.ask(deps.options.ask(), move |reply| build(given, reply)).await {
         // It ended between the two looks: the store knows how.
@@ -96,8 +101,8 @@ async fn ask(
             let order = storage::read(deps, store::orders::get(&deps.db, id))
                 .await?
                 .ok_or_else(|| Failure::new(Code::UnknownOrder))?;
-            still_open(&order)?;
-            Err(Refusal::UnknownOrder.into())
+            let receipt = receipt_of_end(&order, settled)?.ok_or_else(|| Failure::from(Refusal::UnknownOrder))?;
+            Ok(Outcome::Order { order: id, status: order.status()?, version: receipt.version })
         }
         answer => {
             answer.map_err(|error| storage::failed(deps, error, "read the order, or send the same again with its key"))

@@ -10,6 +10,7 @@ mod check;
 mod cities;
 pub mod connection;
 mod convert;
+mod disputes;
 mod explain;
 mod fallback;
 #[cfg(feature = "fault-injection")]

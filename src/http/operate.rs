@@ -19,10 +19,11 @@ use crate::{
     domain::{
         access::Principal,
         ids::{CityCode, OrderId, RiderId},
+        order::OrderStatus,
         steering::Priority,
     },
     engine::command::{Command, OperatorAction},
-    store::{self, audit::StoredAct},
+    store::{self, audit::StoredAct, orders::StoredOrder},
     wire::{
         operations::{AuditBody, GiveOrder, HoldOrder, Operation, SetPriority},
         problem::Problem,
@@ -230,8 +231,11 @@ pub async fn act(
     within: Option<&CityCode>,
 ) -> Result<Changed, Failure> {
     let by = caller.actor();
+    let cancels = matches!(action, OperatorAction::Cancel);
     let build = move |given, reply| Command::Operate { order, action, by, reason, given, reply };
-    change(deps, caller, order, expected_version, key, within, build).await
+    // What was called off stays called off.
+    let settled = move |stored: &StoredOrder| cancels && stored.status == OrderStatus::Cancelled.as_str();
+    change(deps, caller, order, expected_version, key, within, settled, build).await
 }
 
 async fn operate(

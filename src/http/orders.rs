@@ -131,8 +131,10 @@ pub async fn cancel_order(
     let reason = check::text("/reason", &body.0.reason, check::MAX_TEXT)?;
     let key = Key::of(&request, &caller.0, Some(request.path()), &body.0)?;
     let (order, actor) = (OrderId(*id), caller.0.actor());
+    // What was called off stays called off: the same wish again gets the same answer.
+    let settled = |stored: &StoredOrder| stored.status == OrderStatus::Cancelled.as_str();
     let build = move |given, reply| Command::Cancel { order, actor, reason, reply, given };
-    Ok(change(&deps, &caller.0, order, body.0.expected_version, key, None, build).await?.response())
+    Ok(change(&deps, &caller.0, order, body.0.expected_version, key, None, settled, build).await?.response())
 }
 
 /// Says when the goods will be ready (its merchant, operator of its city, admin). Answered once it is stored.
@@ -161,14 +163,22 @@ pub async fn change_ready(
     }
     let key = Key::of(&request, &caller.0, Some(request.path()), &body.0)?;
     let (order, actor) = (OrderId(*id), caller.0.actor());
+    let settled = move |stored: &StoredOrder| Timestamp::from(stored.ready_at) == ready_at;
     let build = move |given, reply| Command::ChangeReady { order, ready_at, actor, reply, given };
-    Ok(change(&deps, &caller.0, order, body.0.expected_version, key, None, build).await?.response())
+    Ok(change(&deps, &caller.0, order, body.0.expected_version, key, None, settled, build).await?.response())
 }
 
-/// Refuses an order that has ended.
-pub fn still_open(order: &StoredOrder) -> Result<(), Failure> {
+/// The answer for an order that has ended: its receipt when the wish is `settled` in it; `None` for one that has not ended.
+pub fn receipt_of_end(
+    order: &StoredOrder,
+    settled: &impl Fn(&StoredOrder) -> bool,
+) -> Result<Option<OrderReceipt>, Failure> {
     let status = order.status()?;
-    if status.is_end() { Err(Refusal::OrderEnded(status).into()) } else { Ok(()) }
+    match (status.is_end(), settled(order)) {
+        (false, _) => Ok(None),
+        (true, true) => Ok(Some(OrderReceipt { id: order.id, status: order.status.clone(), version: order.version })),
+        (true, false) => Err(Refusal::OrderEnded(status).into()),
+    }
 }
 
 /// The city of an order.

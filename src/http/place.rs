@@ -20,6 +20,7 @@ use crate::{
         access::Principal,
         ids::{CityCode, MerchantId, OrderId},
         order::OrderSpec,
+        otp::{Otp, OtpDigest},
         position::Position,
         rider::Vehicle,
         time::Timestamp,
@@ -61,7 +62,7 @@ pub async fn place_order(
     let given = body.0;
     let code = check::city(&given.city).map_err(|failure| failure.at("/city"))?;
     let merchant = whose(&caller.0, &code, &given)?;
-    let key = Key::of(&request, &caller.0, None, &given)?;
+    let key = Key::of(&request, &caller.0, None, &sealed(&deps, &given)?)?;
     if let Some(key) = &key
         && let Some(earlier) = key.answered(&deps).await?
     {
@@ -129,6 +130,21 @@ async fn may_place(deps: &Deps, merchant: MerchantId) -> Result<(), Failure> {
     }
 }
 
+/// The request as its key sees it: a one-time code counts by its keyed digest, so that nobody finds it by trying.
+fn sealed(deps: &Deps, given: &NewOrder) -> Result<Value, Failure> {
+    let mut value = serde_json::to_value(given).map_err(Failure::internal)?;
+    if let (Some(code), Value::Object(members)) = (code(given)?, &mut value) {
+        let OtpDigest(digest) = deps.sealer.code_digest(OrderId(uuid::Uuid::nil()), &code);
+        members.insert("drop_otp".to_owned(), digest.to_vec().into());
+    }
+    Ok(value)
+}
+
+fn code(given: &NewOrder) -> Result<Option<Otp>, Failure> {
+    let code = given.drop_otp.as_ref().map(|code| Otp::parse(&code.0)).transpose();
+    code.map_err(|error| Failure::field("/drop_otp", error.to_string()))
+}
+
 fn seal(deps: &Deps, spec: &OrderSpec, contact: &Contact) -> Result<SealedContact, Failure> {
     let checked = Contact {
         name: check::text("/contact/name", &contact.name, check::MAX_TEXT)?,
@@ -165,6 +181,7 @@ fn spec(deps: &Deps, id: OrderId, merchant: MerchantId, given: NewOrder, terms: 
     }
     let pickup = check::place("/pickup", &given.pickup)?;
     let drop = check::place("/drop", &given.drop)?;
+    let otp_digest = code(&given)?.map(|code| deps.sealer.code_digest(id, &code));
     let vehicle_need = given.vehicle_need.as_deref().map(Vehicle::parse).transpose();
     Ok(OrderSpec {
         id,
@@ -190,6 +207,7 @@ fn spec(deps: &Deps, id: OrderId, merchant: MerchantId, given: NewOrder, terms: 
         currency: terms.currency,
         metadata: check::metadata("/metadata", given.metadata)?,
         placed_at: now,
+        otp_digest,
     })
 }
 

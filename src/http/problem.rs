@@ -95,6 +95,8 @@ codes! {
     UnknownRider = "unknown_rider", 404, "no such rider";
     MobileTaken = "mobile_taken", 409, "another rider has this mobile number";
     UnknownOrder = "unknown_order", 404, "no such order";
+    UnknownDispute = "unknown_dispute", 404, "no such dispute";
+    DisputeClosed = "dispute_closed", 409, "the dispute was decided otherwise";
     OrderEnded = "order_ended", 409, "the order has ended";
     PickedUp = "picked_up", 409, "the goods are picked up already";
     OrderBusy = "order_busy", 409, "the order is being changed; try again";

@@ -4,7 +4,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 #[cfg(feature = "fault-injection")]
 use super::faults;
-use super::{bulk, cities, explain, health, merchants, openapi, operate, orders, place, riders, sockets};
+use super::{bulk, cities, disputes, explain, health, merchants, openapi, operate, orders, place, riders, sockets};
 
 /// Registers every route of this binary.
 pub fn routes(config: &mut ServiceConfig) {
@@ -46,6 +46,8 @@ fn production(config: &mut ServiceConfig) {
         .service(operate::prioritise_order)   // operator, admin         POST /v1/orders/{id}/priority
         .service(operate::get_audit)          // operator, admin         GET  /v1/orders/{id}/audit
         .service(bulk::bulk_operate)          // operator, admin         POST /v1/cities/{code}/orders/bulk
+        .service(disputes::list_disputes)     // operator, admin         GET  /v1/cities/{code}/disputes
+        .service(disputes::close_dispute)     // operator, admin         POST /v1/disputes/{id}/close
         .service(sockets::rider_socket)       // rider                   GET  /v1/rider/socket
         .service(sockets::operator_socket);   // operator, admin         GET  /v1/operator/cities/{code}/socket
 }

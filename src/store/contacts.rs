@@ -11,9 +11,13 @@ use chacha20poly1305::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{Db, StoreError};
+use super::{Db, StoreError, otps::OtpKey};
 use crate::{
-    domain::{ids::OrderId, time::Timestamp},
+    domain::{
+        ids::OrderId,
+        otp::{Otp, OtpDigest},
+        time::Timestamp,
+    },
     engine::command::SealedContact,
 };
 
@@ -43,6 +47,7 @@ pub struct Sealer(Arc<Inner>);
 struct Inner {
     cipher: ChaCha20Poly1305,
     key_id: String,
+    codes: OtpKey,
 }
 
 impl Sealer {
@@ -51,7 +56,7 @@ impl Sealer {
     pub fn new(key: &[u8; 32]) -> Self {
         let digest = Sha256::digest(key);
         let key_id = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-        Self(Arc::new(Inner { cipher: ChaCha20Poly1305::new(key.into()), key_id }))
+        Self(Arc::new(Inner { cipher: ChaCha20Poly1305::new(key.into()), key_id, codes: OtpKey::derive(key) }))
     }
 
     /// Under a key as it stands in the configuration: 32 bytes in base64 (standard alphabet, padded).
@@ -62,6 +67,12 @@ impl Sealer {
         let bytes = STANDARD.decode(key.trim()).map_err(|_| SealError::BadKey)?;
         let key: [u8; 32] = bytes.try_into().map_err(|_| SealError::BadKey)?;
         Ok(Self::new(&key))
+    }
+
+    /// The keyed digest of a recipient's one-time code for its order.
+    #[must_use]
+    pub fn code_digest(&self, order: OrderId, code: &Otp) -> OtpDigest {
+        self.0.codes.digest(order, code)
     }
 
     /// Seals a contact for its order.

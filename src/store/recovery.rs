@@ -1,6 +1,8 @@
 //! What a city reads when it starts: everything that is open, and what ended lately. Read after the epoch was claimed,
 //! so no other incarnation can change it meanwhile.
 
+mod memory;
+
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -10,7 +12,7 @@ use uuid::Uuid;
 use super::{Db, StoreError, orders::id_floor};
 use crate::{
     domain::{
-        duty::Duty,
+        duty::{Duty, DutyReason},
         ids::{CityCode, OrderId, RiderId},
         money::Currency,
         order::{Custody, OfferState, OrderSpec, OrderStatus, Place},
@@ -32,11 +34,17 @@ const PLACED_WITHIN: Duration = Duration::from_secs(24 * 3_600);
 const SENT_WITHIN: Duration = Duration::from_secs(3_600);
 
 /// Reads what a new incarnation of a city starts with at `now`: its open orders and offers, the riders who are live in
-/// it, those who have one of its orders in hand, and what ended within [`MEMORY`].
+/// it, those who have one of its orders in hand, and what ended within [`MEMORY`]. Riders who lost an order are remembered for
+/// `report_age`.
 ///
 /// # Errors
 /// [`StoreError`]; `Corrupt` when a row holds what the domain does not know.
-pub async fn load_city(db: &Db, city: &CityCode, now: Timestamp) -> Result<CityImage, StoreError> {
+pub async fn load_city(
+    db: &Db,
+    city: &CityCode,
+    now: Timestamp,
+    report_age: Duration,
+) -> Result<CityImage, StoreError> {
     let orders = open_orders(db, city).await?;
     let offers = open_offers(db, city).await?;
     let in_hand = orders.iter().flat_map(|(_, state)| state.rider.into_iter().chain(state.custody.custodian()));
@@ -45,7 +53,9 @@ pub async fn load_city(db: &Db, city: &CityCode, now: Timestamp) -> Result<CityI
     let ended = ended_orders(db, city, now).await?;
     let known: Vec<Uuid> = riders.iter().map(|rider| rider.profile.id.0).collect();
     let closed = closed_offers(db, city, &known, now).await?;
-    Ok(CityImage { orders, offers, riders, ended, closed })
+    let mut image = CityImage { orders, offers, riders, ended, closed, ..CityImage::default() };
+    memory::complete(db, city, now, report_age, &mut image).await?;
+    Ok(image)
 }
 
 struct OrderRow {
@@ -139,6 +149,8 @@ impl OrderRow {
             currency: Currency::parse(&self.currency).map_err(|e| corrupt(&e))?,
             metadata,
             placed_at: self.created_at.into(),
+            // Stands in a table of its own.
+            otp_digest: None,
         };
         let handover = self.handover_lat.zip(self.handover_lon);
         let state = OrderState {
@@ -288,7 +300,7 @@ impl OfferRow {
 
 async fn riders(db: &Db, city: &CityCode, involved: &[Uuid]) -> Result<Vec<StoredRider>, StoreError> {
     let rows = sqlx::query!(
-        "SELECT id, city, status, kyc_status, vehicle, capacity_units, duty
+        "SELECT id, city, status, kyc_status, vehicle, capacity_units, duty, next_duty, duty_reason
          FROM riders WHERE live_city = $1 OR id = ANY($2) ORDER BY id",
         city.as_str(),
         involved
@@ -309,6 +321,8 @@ async fn riders(db: &Db, city: &CityCode, involved: &[Uuid]) -> Result<Vec<Store
                     capacity_units: u32::try_from(row.capacity_units).map_err(|e| corrupt(&e))?,
                 },
                 duty: Duty::parse(&row.duty).map_err(|e| corrupt(&e))?,
+                next_duty: row.next_duty.as_deref().map(Duty::parse).transpose().map_err(|e| corrupt(&e))?,
+                duty_why: row.duty_reason.as_deref().map(DutyReason::parse).transpose().map_err(|e| corrupt(&e))?,
             })
         })
         .collect()

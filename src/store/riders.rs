@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{Db, StoreError};
 use crate::domain::{
+    duty::{Duty, DutyReason},
     ids::{CityCode, RiderId},
     rider::{KycStatus, RiderProfile, RiderStatus, Vehicle},
     time::Timestamp,
@@ -132,15 +133,27 @@ pub async fn list(db: &Db, city: &CityCode, before: Uuid, limit: i64) -> Result<
     .await?)
 }
 
-/// What cities need to know of riders, read at once. A rider who is not there is left out; one whose row the domain does
+/// The committed duty of a rider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredDuty {
+    /// In force.
+    pub duty: Duty,
+    /// Why, where it is known.
+    pub why: Option<DutyReason>,
+}
+
+/// What cities need to know of riders, and their committed duties, read at once. A rider who is not there is left out; one whose row the domain does
 /// not know how to read stands without a profile, and in the log: the others must not wait for it.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn profiles(db: &Db, ids: &[RiderId]) -> Result<BTreeMap<RiderId, Option<RiderProfile>>, StoreError> {
+pub async fn profiles(
+    db: &Db,
+    ids: &[RiderId],
+) -> Result<BTreeMap<RiderId, Option<(RiderProfile, StoredDuty)>>, StoreError> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query!(
-        "SELECT id, city, status, kyc_status, vehicle, capacity_units FROM riders WHERE id = ANY($1)",
+        "SELECT id, city, status, kyc_status, vehicle, capacity_units, duty, duty_reason FROM riders WHERE id = ANY($1)",
         &ids
     )
     .fetch_all(db)
@@ -149,14 +162,17 @@ pub async fn profiles(db: &Db, ids: &[RiderId]) -> Result<BTreeMap<RiderId, Opti
         let id = RiderId(row.id);
         let bad = |what: &dyn std::fmt::Display| StoreError::Corrupt(format!("rider {id}: {what}"));
         let profile = || {
-            Ok::<_, StoreError>(RiderProfile {
+            let why = row.duty_reason.as_deref().map(DutyReason::parse).transpose().map_err(|e| bad(&e))?;
+            let duty = StoredDuty { duty: Duty::parse(&row.duty).map_err(|e| bad(&e))?, why };
+            let profile = RiderProfile {
                 id,
                 city: CityCode::parse(&row.city).map_err(|e| bad(&e))?,
                 status: RiderStatus::parse(&row.status).map_err(|e| bad(&e))?,
                 kyc: KycStatus::parse(&row.kyc_status).map_err(|e| bad(&e))?,
                 vehicle: Vehicle::parse(&row.vehicle).map_err(|e| bad(&e))?,
                 capacity_units: u32::try_from(row.capacity_units).map_err(|e| bad(&e))?,
-            })
+            };
+            Ok::<_, StoreError>((profile, duty))
         };
         let profile =
             profile().inspect_err(|error| tracing::error!(%error, "a rider is kept out by a row of the store"));

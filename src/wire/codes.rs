@@ -85,5 +85,6 @@ words! {
         ORDER_EXPIRED = "order_expired",
         WRITE_REJECTED = "write_rejected",
         NEEDS_OPERATOR = "needs_operator",
+        DISPUTED = "disputed",
     }
 }

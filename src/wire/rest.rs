@@ -201,6 +201,21 @@ pub struct NewOrder {
     /// Free data, an object of at most 16 KiB; never customer data.
     #[serde(default)]
     pub metadata: Map<String, Value>,
+    /// A one-time code of 4 to 8 digits that the recipient gives to the rider: without it nothing is delivered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drop_otp: Option<DropOtp>,
+}
+
+/// A one-time code; only its keyed digest is stored.
+#[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(transparent)]
+pub struct DropOtp(pub String);
+
+impl std::fmt::Debug for DropOtp {
+    /// A code never reaches a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DropOtp(..)")
+    }
 }
 
 /// The answer to a placement or to a change: enough to follow the order.
@@ -348,4 +363,51 @@ pub struct OrderPage {
     /// Pass as `page` for the next page; absent on the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+}
+
+/// A report of a rider that contradicts what is stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DisputeBody {
+    /// Its id.
+    pub id: Uuid,
+    /// The order.
+    pub order_id: Uuid,
+    /// The city.
+    pub city: String,
+    /// Who reports.
+    pub rider_id: Uuid,
+    /// `unproven_delivery`, `goods_claimed`, `after_end`, `otp_offline` or `otp_locked`.
+    pub kind: String,
+    /// The last report: step, time, place, reason, proof.
+    pub report: Value,
+    /// `open`, `upheld` or `dismissed`.
+    pub status: String,
+    /// When it was opened.
+    pub opened_at: DateTime<Utc>,
+    /// When it was decided.
+    pub closed_at: Option<DateTime<Utc>>,
+    /// Who decided.
+    pub closed_by: Option<String>,
+    /// Why.
+    pub close_reason: Option<String>,
+}
+
+/// A page of disputes, newest first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DisputePage {
+    /// The disputes.
+    pub disputes: Vec<DisputeBody>,
+    /// Pass as `page` for the next page; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// `POST /v1/disputes/{id}/close`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CloseDispute {
+    /// `upheld` or `dismissed`.
+    pub decision: String,
+    /// Why, 1 to 200 characters.
+    pub reason: String,
 }

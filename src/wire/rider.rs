@@ -1,7 +1,9 @@
 //! The rider socket, version 1: `GET /v1/rider/socket`, subprotocol `dispatch.v1.json` (one text frame per message).
 //!
 //! Every up frame that changes something carries an `id` chosen by the device and may be sent again: the answer is the
-//! same. An answer carries `re`, the id that it answers.
+//! same, after a reconnect and after a restart of the server as well, for as long as the city's policy says (a day). The same
+//! id with another content is refused with `frame_id_reused`; a frame that was refused changed nothing, and after a restart
+//! it may be judged anew. An answer carries `re`, the id that it answers.
 //!
 //! Nothing is answered before it is stored. While the database is away the socket stays open and requests wait: a device
 //! whose request waits for longer than some seconds is told so once, with `error {re, code: "storage_unavailable"}`. That
@@ -152,7 +154,8 @@ pub struct Progress {
     /// Why, for a failed attempt, a return or a handover; at most 200 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// What proves it, at most 2 KiB as JSON.
+    /// What proves it, at most 2 KiB as JSON. Its member `otp` is the recipient's one-time code, a text of 4 to 8 digits, for
+    /// an order that needs one; the code itself is not stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<Value>,
 }
@@ -275,6 +278,9 @@ pub struct Welcome {
     /// the same may have happened to everybody.
     #[serde(default)]
     pub reconnect_within_ms: u64,
+    /// Why the duty is in force, where it is known: `rider`, `silent`, `finished`, `breakdown`, `not_allowed`, ...
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duty_why: Option<String>,
 }
 
 /// A refused point.
@@ -342,6 +348,9 @@ pub struct JobOrder {
     pub promise_at: i64,
     /// Cash to collect at the drop.
     pub cash_to_collect: MoneyBody,
+    /// Whether `delivered` needs the recipient's one-time code.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub needs_otp: bool,
 }
 
 /// A stop.

@@ -170,6 +170,7 @@ impl Bed {
             currency: Currency::INR,
             metadata: serde_json::Map::new(),
             placed_at: now,
+            otp_digest: None,
         });
         let id = spec.id;
         let extras = Box::<PlacementExtras>::default();

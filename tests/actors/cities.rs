@@ -57,7 +57,7 @@ async fn an_order_goes_from_placed_to_delivered() {
     assert!(matches!(taken, Ok(Outcome::Accepted(_))), "{taken:?}");
     for step in [Step::AtPickup, Step::PickedUp, Step::AtDropoff, Step::Delivered] {
         let at = bed.clock.now();
-        let report = Box::new(StepReport { order, step, at, position: None, reason: None, proof: None });
+        let report = Box::new(StepReport { order, step, at, position: None, reason: None, proof: None, otp: None });
         let done = bed.ask(move |reply| Command::Progress { rider, session, report, reply }).await;
         assert!(matches!(done, Ok(Outcome::Stepped { .. })), "{step}: {done:?}");
     }

@@ -33,7 +33,7 @@ use dispatch_engine::{
     },
     http::connection,
     metrics::Metrics,
-    store::Db,
+    store::{Db, contacts::Sealer},
 };
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
@@ -113,11 +113,15 @@ impl Handler<CityMessage> for PlayedCity {
                     jobs: vec![],
                     open_offer: None,
                     ping_interval_ms: 5_000,
+                    duty_why: None,
                 };
                 let _ = answer.send(Ok(Outcome::Connected(Box::new(sync))));
             }
             CityBody::Ask { build, answer } => {
-                let command = build(ReplyTo(1));
+                let command = match build(ReplyTo(1)) {
+                    Command::Framed { command, .. } => *command,
+                    command => command,
+                };
                 let result = match &command {
                     Command::OfferSeen { .. } => {
                         seen.commands.push(command);
@@ -185,7 +189,7 @@ impl Stage {
         let log_options = location_log::Options { flush_age_ms: 20, ..location_log::Options::default() };
         let log = location_log::start(db.clone(), &metrics, log_options);
         let (stop, stopping) = watch::channel(false);
-        let clock = Clock::system();
+        let (clock, sealer) = (Clock::system(), Sealer::new(&[1; 32]));
         let engaged = Engaged::default();
         let storage = Availability::new(metrics.gauge("journal_unavailable", "as the journal shows it"));
         let stop_riders = stopping.clone();
@@ -199,6 +203,7 @@ impl Stage {
             options,
             stop_riders,
             storage,
+            sealer,
         );
         let operators = OperatorSocketDeps::new(20.0, &metrics, operator_session::Options::default(), stopping);
         let server = HttpServer::new(move || {

@@ -11,7 +11,7 @@ use dispatch_engine::{
         position::Position,
     },
     engine::{
-        City, CityImage, StoredRider,
+        City, CityImage,
         command::{Answer, Command, Outcome},
         effect::{Notice, Write},
         view::StopKind,
@@ -263,11 +263,7 @@ fn after_a_restart_orders_are_done_as_they_were_taken() {
     };
     // The store knows them by their ids: the younger one may well come first.
     let orders = vec![(next_door(2, &town), last(second)), (spec(first, START), last(first))];
-    let image = CityImage {
-        orders,
-        riders: vec![StoredRider { profile: profile(rider(1)), duty: Duty::On }],
-        ..CityImage::default()
-    };
+    let image = CityImage { orders, riders: vec![stored_rider(1, Duty::On)], ..CityImage::default() };
     let settings = Settings { policy: two_orders(), ..settings() };
     let (city, effects) = City::restore(settings, 2, town.now, image);
     assert!(effects.is_empty());

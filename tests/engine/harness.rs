@@ -13,7 +13,7 @@ use dispatch_engine::{
         time::Timestamp,
     },
     engine::{
-        City, CityImage,
+        City, CityImage, StoredRider,
         command::{Answer, Command, Conditions, Fix, Outcome, PlacementExtras, Refusal, RejectReason, StepReport},
         effect::{Effect, Notice, Write},
         invariants,
@@ -61,6 +61,10 @@ pub fn profile(rider: RiderId) -> RiderProfile {
     }
 }
 
+pub fn stored_rider(n: u128, duty: Duty) -> StoredRider {
+    StoredRider { profile: profile(rider(n)), duty, next_duty: None, duty_why: None }
+}
+
 pub fn spec(id: OrderId, now: Timestamp) -> OrderSpec {
     OrderSpec {
         id,
@@ -80,6 +84,7 @@ pub fn spec(id: OrderId, now: Timestamp) -> OrderSpec {
         currency: Currency::INR,
         metadata: serde_json::Map::new(),
         placed_at: now,
+        otp_digest: None,
     }
 }
 
@@ -242,6 +247,7 @@ impl Town {
             position: Some(at(12.98, 77.6)),
             reason: Some("because".into()),
             proof: None,
+            otp: None,
         };
         self.ask(|reply| Command::Progress { rider: rider(n), session, report: Box::new(report), reply })
     }

@@ -2,9 +2,11 @@
 //! some small worlds.
 #![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 
+mod disputes;
 mod exhaustive;
 mod explanations;
 mod forward;
+mod frames;
 mod harness;
 mod offers;
 mod operators;

@@ -8,7 +8,7 @@ use dispatch_engine::{
         policy::DispatchPolicy,
     },
     engine::{
-        City, CityImage, StoredRider,
+        City, CityImage,
         command::{Answer, Command, Outcome, Refusal, RejectReason},
         effect::{Notice, OfferRecord, Write},
         invariants,
@@ -429,7 +429,7 @@ fn a_restart_finds_a_whole_batch_with_the_time_that_is_left() {
     let image = CityImage {
         orders: vec![(spec(id, START), state.unwrap())],
         offers: stored,
-        riders: [1, 2, 3].map(|n| StoredRider { profile: profile(rider(n)), duty: Duty::On }).into(),
+        riders: [1, 2, 3].map(|n| stored_rider(n, Duty::On)).into(),
         ..CityImage::default()
     };
     let now = town.now + secs(10);

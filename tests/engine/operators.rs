@@ -9,7 +9,7 @@ use dispatch_engine::{
         steering::Priority,
     },
     engine::{
-        City, CityImage, StoredRider,
+        City, CityImage,
         command::{Answer, Command, Conditions, OperatorAction, OperatorRefusal, Outcome, Refusal},
         effect::{Notice, OrderWrite, Write},
         invariants,
@@ -329,10 +329,9 @@ fn a_hold_outlives_the_engine() {
     operate(&mut town, order, action);
     operate(&mut town, order, OperatorAction::SetPriority { level: Priority::new(2).unwrap() });
     let state = last_write(&town, order).state;
-    let profile = profile(rider(1));
     let image = CityImage {
         orders: vec![(spec(order, START), state)],
-        riders: vec![StoredRider { profile, duty: Duty::On }],
+        riders: vec![stored_rider(1, Duty::On)],
         ..CityImage::default()
     };
     let (city, _) = City::restore(settings(), 2, town.now, image);

@@ -7,7 +7,7 @@ use dispatch_engine::{
         order::{OfferState, OrderStatus},
     },
     engine::{
-        City, CityImage, StoredRider,
+        City, CityImage,
         command::{Answer, Command, Refusal, RejectReason},
         effect::{Effect, OfferRecord, Write},
     },
@@ -84,7 +84,7 @@ fn an_orphan_of_a_restart_is_withdrawn_in_the_end() {
     let (town, offer) = offered();
     let orphan = town.stored.iter().rev().filter_map(record).find(|record| record.id == offer).unwrap();
     // The order of the offer has ended, and the offer has not: two writes of which one was lost.
-    let rider = StoredRider { profile: profile(rider(1)), duty: Duty::On };
+    let rider = stored_rider(1, Duty::On);
     let image = CityImage { offers: vec![orphan.clone()], riders: vec![rider], ..CityImage::default() };
     let (city, effects) = City::restore(settings(), 2, town.now, image);
     let [Effect::Persist(write)] = effects.as_slice() else { panic!("{effects:?}") };

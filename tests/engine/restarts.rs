@@ -7,7 +7,7 @@ use dispatch_engine::{
         order::{OfferState, OrderStatus, Step},
     },
     engine::{
-        City, CityImage, MEMORY, StoredEnd, StoredRider,
+        City, CityImage, MEMORY, StoredEnd,
         command::{Answer, Command, Outcome, Refusal},
         effect::Write,
     },
@@ -40,7 +40,7 @@ fn after_a_restart_repeated_answers_are_the_same() {
             image.orders.push((spec(order, START), last.state));
         }
     }
-    image.riders = [1, 2].map(|n| StoredRider { profile: profile(rider(n)), duty: Duty::On }).into();
+    image.riders = [1, 2].map(|n| stored_rider(n, Duty::On)).into();
     let taken: Vec<_> = image.closed.iter().map(|offer| (offer.rider, offer.id)).collect();
     let offer_of = |n| taken.iter().find(|(of, _)| *of == rider(n)).unwrap().1;
 

@@ -145,7 +145,9 @@ fn silence_before_pickup_gives_the_order_to_somebody_else() {
         })
     );
     let late = town.step(1, id, Step::PickedUp);
-    assert_eq!(town.answer(late), Some(&Err(Refusal::NotYourOrder)));
+    assert_eq!(town.answer(late), Some(&Err(Refusal::Disputed)), "he says that he has the goods: people decide");
+    let harmless = town.step(1, id, Step::AtPickup);
+    assert_eq!(town.answer(harmless), Some(&Err(Refusal::NotYourOrder)));
 }
 
 #[test]

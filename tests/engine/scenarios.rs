@@ -7,7 +7,7 @@ use dispatch_engine::{
         order::{OrderStatus, Step},
     },
     engine::{
-        City, CityImage, StoredRider,
+        City, CityImage,
         command::{Answer, Command, Outcome, Refusal, RejectReason, StepReport},
         effect::{Notice, Write},
         invariants,
@@ -203,7 +203,8 @@ fn cancelling_withdraws_frees_or_turns_back() {
     cancel(&mut town, id);
     assert_eq!(town.stored_status(id), Some(OrderStatus::Cancelled));
     let again = cancel(&mut town, id);
-    assert_eq!(town.answer(again), Some(&Err(Refusal::OrderEnded(OrderStatus::Cancelled))));
+    let receipt = Outcome::Order { order: id, status: OrderStatus::Cancelled, version: 2 };
+    assert_eq!(town.answer(again), Some(&Ok(receipt)));
     // While offered.
     town.on_duty(1, at(12.971, 77.591));
     let id = town.place(2);
@@ -344,7 +345,7 @@ fn a_restart_finds_queue_offer_and_work_in_hand() {
         _ => None,
     });
     image.offers.push(record.unwrap());
-    image.riders = [1, 2].map(|n| StoredRider { profile: profile(rider(n)), duty: Duty::On }).into();
+    image.riders = [1, 2].map(|n| stored_rider(n, Duty::On)).into();
 
     let (city, effects) = City::restore(settings(), 2, town.now, image);
     assert!(effects.is_empty());
@@ -374,9 +375,9 @@ fn a_proven_delivery_wins_over_a_cancellation_that_crossed_it() {
     town.ask(|reply| cancel(id, "late", reply));
     assert_eq!(town.status(id), Some(OrderStatus::Returning));
     let bare = town.step(1, id, Step::Delivered);
-    assert!(matches!(town.answer(bare), Some(Err(Refusal::StepNeeds(_)))));
-    let proof = Some(serde_json::json!({"otp": "4711"}));
-    let report = StepReport { order: id, step: Step::Delivered, at: town.now, position: None, reason: None, proof };
+    assert_eq!(town.answer(bare), Some(&Err(Refusal::Disputed)), "his word alone is for operators to judge");
+    let (step, at, proof) = (Step::Delivered, town.now, Some(serde_json::json!({"photo": "k"})));
+    let report = StepReport { order: id, step, at, position: None, reason: None, proof, otp: None };
     let proven =
         town.ask(|reply| Command::Progress { rider: rider(1), session: SessionId(1), report: Box::new(report), reply });
     assert!(matches!(town.answer(proven), Some(Ok(Outcome::Stepped { status: OrderStatus::Delivered, .. }))));

@@ -8,7 +8,7 @@ use dispatch_engine::{
         policy::{DispatchPolicy, WhenExhausted},
     },
     engine::{
-        City, CityImage, StoredRider,
+        City, CityImage,
         command::{Answer, Command, RejectReason},
         effect::{Alert, Effect, Write},
         invariants,
@@ -134,7 +134,7 @@ fn a_restart_remembers_who_waits_for_an_operator() {
     let Some(Write::Order(last)) = town.stored.last() else { panic!("nothing stored") };
     let image = || CityImage {
         orders: vec![(spec(order, START), last.state.clone())],
-        riders: vec![StoredRider { profile: profile(rider(1)), duty: Duty::On }],
+        riders: vec![stored_rider(1, Duty::On)],
         ..CityImage::default()
     };
     for when_exhausted in [WhenExhausted::Operator, WhenExhausted::Expire] {

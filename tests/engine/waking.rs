@@ -7,7 +7,7 @@ use dispatch_engine::{
         order::{OrderStatus, Step},
     },
     engine::{
-        City, CityImage, StoredRider,
+        City, CityImage,
         command::Command,
         effect::{Effect, Write},
         wake::{Wake, WakeWhy},
@@ -81,7 +81,7 @@ fn a_restart_wakes_for_the_unseen_offers_of_riders_who_do_not_come_back() {
     let image = CityImage {
         orders: ids.map(|id| (spec(id, START), last(id))).into(),
         offers: changes.iter().flat_map(|w| w.offers.clone()).collect(),
-        riders: [1, 2].map(|n| StoredRider { profile: profile(rider(n)), duty: Duty::On }).into(),
+        riders: [1, 2].map(|n| stored_rider(n, Duty::On)).into(),
         ..CityImage::default()
     };
     let city = City::restore(settings(), 2, town.now, image).0;

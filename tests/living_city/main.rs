@@ -8,6 +8,7 @@ mod bad_input;
 mod cities_apart;
 mod explain;
 mod fleet;
+mod frames;
 mod life;
 mod moved;
 mod operations;

@@ -95,6 +95,7 @@ pub async fn start_with(options: http::Options) -> Rest {
             rider_options,
             stopping.clone(),
             storage.clone(),
+            Sealer::new(&[9; 32]),
         ),
         operator_sockets: OperatorSocketDeps::new(clock.speed(), &metrics, operator_options, stopping.clone()),
         stopping,

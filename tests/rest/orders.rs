@@ -51,7 +51,7 @@ async fn an_order_is_placed_read_and_called_off() {
     rest.post(&format!("{location}/cancel"), &merchant, &json!({ "reason": " " })).await.problem(422, "invalid_field");
     assert_eq!(rest.post(&format!("{location}/cancel"), &merchant, &reason).await.ok(200)["status"], "cancelled");
     let again = rest.post(&format!("{location}/cancel"), &merchant, &reason).await;
-    assert_eq!(again.problem(409, "order_ended")["detail"], "the order has ended: cancelled");
+    assert_eq!(again.ok(200)["status"], "cancelled", "who asks again gets the same answer");
     assert_eq!(rest.get(&location, &merchant).await.ok(200)["end_reason"], "sold out");
 }
 

@@ -113,7 +113,8 @@ async fn riders_are_added_once_and_read_by_those_who_may() {
     let rider = id.parse().unwrap();
     let nobody = RiderId(Uuid::new_v4());
     let stored = dispatch_engine::store::riders::profiles(&rest.deps.db, &[rider, nobody, rider]).await.unwrap();
-    let profile = stored[&rider].as_ref().unwrap();
+    let (profile, duty) = stored[&rider].as_ref().unwrap();
+    assert_eq!(duty.duty.as_str(), "OFF");
     assert_eq!((profile.city.as_str(), profile.may_work(), stored.len()), (rest.city.as_str(), false, 1));
 }
 

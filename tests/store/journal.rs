@@ -36,6 +36,9 @@ use crate::support::{
 /// 2026-11-23T12:00:00Z.
 pub(super) const NOW: Timestamp = Timestamp::from_millis(1_795_435_200_000);
 
+/// How far back riders who lost an order are remembered.
+pub const REPORT_AGE: Duration = Duration::from_secs(12 * 3_600);
+
 pub fn id(at: Timestamp) -> Uuid {
     let mut tail = [0; 10];
     tail.copy_from_slice(&Uuid::new_v4().as_bytes()[..10]);
@@ -99,6 +102,7 @@ fn spec(merchant: MerchantId, external_ref: Option<&str>) -> OrderSpec {
         currency: Currency::INR,
         metadata: json!({"basket": [1, 2]}).as_object().cloned().unwrap(),
         placed_at: NOW,
+        otp_digest: None,
     }
 }
 
@@ -173,6 +177,8 @@ pub(super) fn change(order: OrderId, before: &OrderState, status: OrderStatus, k
         currency: Currency::INR,
         audit: None,
         idempotency: None,
+        frame: None,
+        dispute: None,
     }
 }
 
@@ -205,6 +211,8 @@ fn duty(bed: &Bed, rider: RiderId, duty: Duty, after_s: u64) -> Write {
         duty,
         reason: DutyReason::Rider,
         at: NOW + Duration::from_secs(after_s),
+        next: None,
+        frame: None,
     })
 }
 
@@ -343,13 +351,13 @@ async fn a_delivery_moves_money_that_sums_to_zero_once() {
     assert_eq!(bed.count(sum).await, 0);
     assert_eq!(earned(&bed.db, rider).await, [4_000]);
     // An order that ended is not loaded again; its end is remembered for a while.
-    let image = recovery::load_city(&bed.db, &bed.city, NOW).await.unwrap();
+    let image = recovery::load_city(&bed.db, &bed.city, NOW, REPORT_AGE).await.unwrap();
     assert!(image.orders.is_empty());
     let end = |end: &StoredEnd| (end.order, end.status, end.version, end.at);
     let ended = (order.spec.id, OrderStatus::Delivered, done.state.version, NOW);
     assert_eq!(image.ended.iter().map(end).collect::<Vec<_>>(), [ended]);
     let later = NOW + MEMORY + Duration::from_secs(1);
-    assert!(recovery::load_city(&bed.db, &bed.city, later).await.unwrap().ended.is_empty());
+    assert!(recovery::load_city(&bed.db, &bed.city, later, REPORT_AGE).await.unwrap().ended.is_empty());
 }
 
 #[tokio::test]
@@ -424,10 +432,10 @@ async fn a_city_loads_what_was_stored() {
         bed.commit(vec![Write::Offer { transition: transition(), offer: offer.clone() }]).await;
     }
 
-    let image = recovery::load_city(&bed.db, &bed.city, NOW).await.unwrap();
+    let image = recovery::load_city(&bed.db, &bed.city, NOW, REPORT_AGE).await.unwrap();
     assert_eq!(image.closed, [accepted], "what a rider of the city may ask for again");
     let later = NOW + MEMORY + Duration::from_secs(1);
-    assert!(recovery::load_city(&bed.db, &bed.city, later).await.unwrap().closed.is_empty());
+    assert!(recovery::load_city(&bed.db, &bed.city, later, REPORT_AGE).await.unwrap().closed.is_empty());
     let mut expected = vec![(waiting.spec, offered.state), (carried.spec, picked_up.state)];
     expected.sort_by_key(|(spec, _)| spec.id);
     assert_eq!(image.orders, expected);

@@ -9,7 +9,7 @@ use dispatch_engine::{
     store::{self, recovery},
 };
 
-use crate::journal::{Bed, change, event, plain, transition};
+use crate::journal::{Bed, REPORT_AGE, change, event, plain, transition};
 
 fn note(order: &PlaceWrite, seq: i32, version: i32) -> NoteWrite {
     let event = event(seq, version, "not_assigned");
@@ -46,7 +46,7 @@ async fn a_note_takes_a_number_and_no_version_and_is_stored_once() {
         (6, 2, "not_assigned"),
     ];
     assert_eq!(told, expected);
-    let image = recovery::load_city(&bed.db, &bed.city, offered.state.updated_at).await.unwrap();
+    let image = recovery::load_city(&bed.db, &bed.city, offered.state.updated_at, REPORT_AGE).await.unwrap();
     assert_eq!((image.orders[0].1.version, image.orders[0].1.next_seq), (2, 7));
     let broken: Vec<_> = store::checks::run(&bed.db).await.unwrap().into_iter().filter(|c| c.broken > 0).collect();
     assert!(broken.iter().all(|check| !check.promise.contains("numbered")), "{broken:?}");

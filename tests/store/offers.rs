@@ -9,7 +9,7 @@ use dispatch_engine::{
     store::{checks, recovery},
 };
 
-use super::journal::{Bed, NOW, change, offer, plain, transition};
+use super::journal::{Bed, NOW, REPORT_AGE, change, offer, plain, transition};
 
 #[tokio::test]
 async fn an_accepted_payout_and_a_parked_order_come_back_after_a_restart() {
@@ -33,7 +33,7 @@ async fn an_accepted_payout_and_a_parked_order_come_back_after_a_restart() {
         ])
         .await;
     assert_eq!(answers, [Ok(()), Ok(()), Ok(()), Ok(())]);
-    let image = recovery::load_city(&bed.db, &bed.city, NOW).await.unwrap();
+    let image = recovery::load_city(&bed.db, &bed.city, NOW, REPORT_AGE).await.unwrap();
     let state = |order| image.orders.iter().find(|(spec, _)| spec.id == order).map(|(_, state)| state.clone());
     assert_eq!((state(taken.spec.id), state(parked.spec.id)), (Some(assigned.state), Some(waits.state.clone())));
     assert_eq!(image.closed, [accepted]);

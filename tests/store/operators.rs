@@ -18,7 +18,7 @@ use dispatch_engine::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::journal::{Bed, NOW, change, id, plain, transition};
+use crate::journal::{Bed, NOW, REPORT_AGE, change, id, plain, transition};
 
 fn key(name: &str, digest: u8, answer: Value) -> Option<IdempotencyRecord> {
     let expires_at = NOW + Duration::from_secs(86_400);
@@ -62,7 +62,7 @@ async fn an_act_its_audit_line_and_its_key_are_stored_together() {
     write.state.priority = Priority::new(2).unwrap();
     assert_eq!(bed.commit(vec![Write::Order(write.clone())]).await, [Ok(())]);
 
-    let image = recovery::load_city(&bed.db, &bed.city, NOW).await.unwrap();
+    let image = recovery::load_city(&bed.db, &bed.city, NOW, REPORT_AGE).await.unwrap();
     assert_eq!(image.orders, [(place.spec.clone(), write.state.clone())], "the next incarnation knows of the hold");
     let lines = audit::of_order(&bed.db, place.spec.id, 10).await.unwrap();
     assert_eq!(lines.len(), 1);

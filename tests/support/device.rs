@@ -158,7 +158,8 @@ impl Device {
     /// A new id for a request.
     pub fn request(&mut self) -> String {
         self.requests += 1;
-        format!("r{}", self.requests)
+        // Never used again by this rider, whatever the connection.
+        format!("{}-{}", self.boot.simple(), self.requests)
     }
 
     /// Asks for a duty and waits for it.

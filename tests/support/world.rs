@@ -109,6 +109,7 @@ pub fn order(city: &str) -> NewOrder {
         cash_to_collect_minor: None,
         contact: None,
         metadata: json!({ "basket": 2 }).as_object().unwrap().clone(),
+        drop_otp: None,
     }
 }
 

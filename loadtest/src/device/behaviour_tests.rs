@@ -78,6 +78,7 @@ pub fn welcome(duty: &str, plan: Vec<Job>) -> Down {
         plan,
         open_offer: None,
         reconnect_within_ms: 2_000,
+        duty_why: None,
     })
 }
 

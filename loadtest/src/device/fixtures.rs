@@ -36,6 +36,7 @@ pub fn job(status: &str, version: i32) -> Job {
         ready_at: 900_000,
         promise_at: 3_000_000,
         cash_to_collect: MoneyBody { minor: 0, currency: "INR".into() },
+        needs_otp: false,
     };
     Job { job: Uuid::from_u128(5), orders: vec![order], stops }
 }

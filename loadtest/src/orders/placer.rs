@@ -138,6 +138,7 @@ impl Merchants {
                 address: Some(format!("{} Test Street", order.number % 500 + 1)),
             }),
             metadata,
+            drop_otp: None,
         }
     }
 

@@ -190,6 +190,10 @@ impl Figures {
                 tracing::warn!(%city, %rider, %order, "a rider who carries goods is silent");
                 "silent_carrier"
             }
+            Alert::Disputed { dispute, order, rider, kind } => {
+                tracing::warn!(%city, %dispute, %order, %rider, %kind, "a report contradicts what is stored");
+                "disputed"
+            }
             Alert::OrderExpired(order) => {
                 tracing::warn!(%city, %order, "an order expired for want of a rider");
                 "order_expired"

@@ -1,5 +1,5 @@
-//! The janitor: what has to be done every hour so that tomorrow works. Month partitions are made ahead; contacts of
-//! recipients and idempotency keys are deleted when their time is over.
+//! The janitor: what has to be done every hour so that tomorrow works. Month partitions are made ahead; contacts and
+//! one-time codes of recipients, idempotency keys and answers to frames are deleted when their time is over.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use crate::{
     clock::Clock,
     domain::time::Timestamp,
-    store::{Db, StoreError, contacts, idempotency, partitions},
+    store::{Db, StoreError, contacts, frames, idempotency, otps, partitions},
 };
 
 /// Between two rounds, in clock time.
@@ -36,8 +36,14 @@ impl Janitor {
     fn round(&mut self, ctx: &mut Context<Self>) {
         let (db, now) = (self.db.clone(), self.clock.now());
         ctx.spawn(clean(db, now).into_actor(self).map(|result, janitor, ctx| match result {
-            Ok((contacts, keys)) => {
-                tracing::info!(contacts, keys, "month partitions are there; what had expired is deleted");
+            Ok(Swept { contacts, keys, frames, codes }) => {
+                tracing::info!(
+                    contacts,
+                    keys,
+                    frames,
+                    codes,
+                    "month partitions are there; what had expired is deleted"
+                );
                 janitor.round_later(HOUR, ctx);
             }
             Err(error) => {
@@ -49,10 +55,23 @@ impl Janitor {
     }
 }
 
-/// One round: counts the contacts and the keys that were deleted. Safe to run twice.
-async fn clean(db: Db, now: Timestamp) -> Result<(u64, u64), StoreError> {
+/// What a round has deleted, in rows.
+struct Swept {
+    contacts: u64,
+    keys: u64,
+    frames: u64,
+    codes: u64,
+}
+
+/// One round. Safe to run twice.
+async fn clean(db: Db, now: Timestamp) -> Result<Swept, StoreError> {
     partitions::ensure_months(&db, now).await?;
-    Ok((contacts::delete_expired(&db, now).await?, idempotency::delete_expired(&db, now).await?))
+    Ok(Swept {
+        contacts: contacts::delete_expired(&db, now).await?,
+        keys: idempotency::delete_expired(&db, now).await?,
+        frames: frames::delete_expired(&db, now).await?,
+        codes: otps::delete_expired(&db, now).await?,
+    })
 }
 
 impl Actor for Janitor {

@@ -65,6 +65,12 @@ fn alert(alert: &Alert) -> OperatorDown {
         Alert::NeedsOperator(order) => {
             (codes::alert::NEEDS_OPERATOR, Some(order.0), None, "an order found no rider and waits for you".to_owned())
         }
+        Alert::Disputed { dispute, order, rider, kind } => (
+            codes::alert::DISPUTED,
+            Some(order.0),
+            Some(rider.0),
+            format!("a rider's report contradicts what is stored ({kind}): dispute {dispute}"),
+        ),
         Alert::WriteRejected { transition, reason } => {
             (codes::alert::WRITE_REJECTED, None, None, format!("the store refused write {transition}: {reason}"))
         }

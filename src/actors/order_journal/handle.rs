@@ -67,6 +67,7 @@ impl JournalHandle {
             Write::Offer { .. } => "offer",
             Write::Duty(_) => "duty",
             Write::Note(_) => "note",
+            Write::Dispute(_) => "dispute",
         };
         self.refused.with_label_values(&[kind, figures::word(&why)]).inc();
         (write.transition(), why)

@@ -16,6 +16,8 @@ pub enum Admission {
     Waiting,
     /// Too many are in flight.
     TooMany,
+    /// The id belongs to another request.
+    Reused,
 }
 
 /// The memory of a session.
@@ -30,6 +32,7 @@ pub struct Answers {
 #[derive(Debug)]
 struct Entry {
     id: String,
+    digest: [u8; 32],
     state: State,
 }
 
@@ -67,8 +70,11 @@ impl Answers {
     }
 
     /// Takes a request in.
-    pub fn admit(&mut self, id: &str) -> Admission {
+    pub fn admit(&mut self, id: &str, digest: &[u8; 32]) -> Admission {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id) {
+            if entry.digest != *digest {
+                return Admission::Reused;
+            }
             return match &mut entry.state {
                 State::Answered(answer) => Admission::Known(answer.clone()),
                 State::InFlight { asked, .. } => {
@@ -81,18 +87,21 @@ impl Answers {
             return Admission::TooMany;
         }
         self.in_flight += 1;
-        self.entries.push_back(Entry { id: id.to_owned(), state: State::InFlight { asked: 1, told: false } });
+        let state = State::InFlight { asked: 1, told: false };
+        self.entries.push_back(Entry { id: id.to_owned(), digest: *digest, state });
         Admission::New
     }
 
     /// The answer came; says how often to send it. An answer that may be another one next time is not remembered.
     pub fn answered(&mut self, id: &str, answer: &Down, lasting: bool) -> u32 {
-        let Some(at) = self.entries.iter().position(|entry| entry.id == id) else { return 0 };
+        let awaited = |entry: &Entry| entry.id == id && matches!(entry.state, State::InFlight { .. });
+        let Some(at) = self.entries.iter().position(awaited) else { return 0 };
         let Some(entry) = self.entries.remove(at) else { return 0 };
         let State::InFlight { asked, .. } = entry.state else { return 0 };
         self.in_flight -= 1;
         if lasting {
-            self.entries.push_back(Entry { id: entry.id, state: State::Answered(Box::new(answer.clone())) });
+            let state = State::Answered(Box::new(answer.clone()));
+            self.entries.push_back(Entry { state, id: entry.id, digest: entry.digest });
             if self.entries.len() - self.in_flight > self.remembered {
                 let oldest = self.entries.iter().position(|entry| matches!(entry.state, State::Answered(_)));
                 oldest.and_then(|at| self.entries.remove(at));
@@ -113,19 +122,20 @@ mod tests {
     #[test]
     fn a_repeated_request_gets_the_same_answer() {
         let mut answers = Answers::new(2, 2);
-        assert_eq!(answers.admit("a"), Admission::New);
-        assert_eq!(answers.admit("a"), Admission::Waiting);
+        assert_eq!(answers.admit("a", &[0; 32]), Admission::New);
+        assert_eq!(answers.admit("a", &[0; 32]), Admission::Waiting);
         assert_eq!(answers.answered("a", &answer(1), true), 2);
-        assert_eq!(answers.admit("a"), Admission::Known(Box::new(answer(1))));
+        assert_eq!(answers.admit("a", &[0; 32]), Admission::Known(Box::new(answer(1))));
         assert_eq!(answers.answered("a", &answer(2), true), 0, "it is answered once");
+        assert_eq!(answers.admit("a", &[1; 32]), Admission::Reused);
     }
 
     #[test]
     fn a_request_that_waits_is_told_of_once() {
         let mut answers = Answers::new(2, 2);
         assert!(!answers.tell_of_waiting("a"), "nobody asked");
-        answers.admit("a");
-        answers.admit("b");
+        answers.admit("a", &[0; 32]);
+        answers.admit("b", &[0; 32]);
         assert!(answers.is_awaited("a") && answers.tell_of_waiting("a") && !answers.tell_of_waiting("a"));
         assert!(answers.tell_of_waiting("b"));
         answers.answered("a", &answer(1), true);
@@ -135,22 +145,22 @@ mod tests {
     #[test]
     fn a_passing_failure_is_not_remembered() {
         let mut answers = Answers::new(1, 2);
-        answers.admit("a");
-        assert_eq!(answers.admit("b"), Admission::TooMany);
+        answers.admit("a", &[0; 32]);
+        assert_eq!(answers.admit("b", &[0; 32]), Admission::TooMany);
         assert_eq!(answers.answered("a", &answer(1), false), 1);
-        assert_eq!(answers.admit("a"), Admission::New);
+        assert_eq!(answers.admit("a", &[0; 32]), Admission::New);
     }
 
     #[test]
     fn the_oldest_answers_are_forgotten_and_requests_in_flight_never() {
         let mut answers = Answers::new(2, 2);
-        answers.admit("slow");
+        answers.admit("slow", &[0; 32]);
         for id in ["a", "b", "c"] {
-            assert_eq!(answers.admit(id), Admission::New);
+            assert_eq!(answers.admit(id, &[0; 32]), Admission::New);
             answers.answered(id, &answer(1), true);
         }
-        assert_eq!(answers.admit("slow"), Admission::Waiting);
-        assert!(matches!(answers.admit("c"), Admission::Known(_)));
-        assert_eq!(answers.admit("a"), Admission::New);
+        assert_eq!(answers.admit("slow", &[0; 32]), Admission::Waiting);
+        assert!(matches!(answers.admit("c", &[0; 32]), Admission::Known(_)));
+        assert_eq!(answers.admit("a", &[0; 32]), Admission::New);
     }
 }

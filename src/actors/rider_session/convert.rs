@@ -8,13 +8,16 @@ use crate::{
         ids::{CityCode, OfferId, OrderId, ReplyTo, RiderId, SessionId},
         money::Money,
         order::{Place, Step},
+        otp::OtpDigest,
         position::Position,
         time::Timestamp,
     },
     engine::{
+        answered::FrameKey,
         command::{Answer, Command, Outcome, Refusal, RiderSync, StepReport},
         view::{JobView, OfferView},
     },
+    store::{contacts::Sealer, riders::StoredDuty},
     wire::{
         MoneyBody, PlaceBody,
         codes::frame,
@@ -23,7 +26,10 @@ use crate::{
     },
 };
 
-use super::codec::{BadFrame, is_id};
+use super::{
+    codec::{BadFrame, is_id},
+    keys,
+};
 
 /// A frame of a live session, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -116,11 +122,27 @@ fn is_push_address(push: &PushAddress) -> bool {
         && push.token.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+/// A request with the key of its frame.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    /// The device's name for it, and what it asks for.
+    pub key: FrameKey,
+    /// The request.
+    pub request: Request,
+}
+
 /// Reads a request; `skew_ms` is what must be added to device time.
 ///
 /// # Errors
 /// [`BadFrame`] with the code of what is wrong: `malformed_frame`, `unknown_step`, or the code of a position.
-pub fn request(up: Up, now: Timestamp, skew_ms: i64) -> Result<(String, Request), BadFrame> {
+pub fn request(mut up: Up, now: Timestamp, skew_ms: i64, sealer: &Sealer) -> Result<Asked, BadFrame> {
+    let code = match &mut up {
+        Up::Progress(progress) => {
+            keys::take_code(progress, sealer).map_err(|bad| BadFrame { re: Some(progress.id.clone()), ..bad })?
+        }
+        _ => None,
+    };
+    let digest = keys::digest(&up, code);
     let (id, request) = match up {
         Up::Duty { id, state } => (id, Ok(Request::Duty(duty(state)))),
         Up::OfferSeen { id, offer } => (id, Ok(Request::OfferSeen(OfferId(offer)))),
@@ -131,7 +153,7 @@ pub fn request(up: Up, now: Timestamp, skew_ms: i64) -> Result<(String, Request)
         }
         Up::Progress(mut progress) => {
             let id = std::mem::take(&mut progress.id);
-            (id, report(progress, now, skew_ms).map(|report| Request::Progress(Box::new(report))))
+            (id, report(progress, code, now, skew_ms).map(|report| Request::Progress(Box::new(report))))
         }
         Up::Hello(_) | Up::Pings { .. } => {
             return Err(BadFrame::new(frame::MALFORMED_FRAME, "this frame is no request"));
@@ -141,7 +163,7 @@ pub fn request(up: Up, now: Timestamp, skew_ms: i64) -> Result<(String, Request)
         return Err(BadFrame::new(frame::MALFORMED_FRAME, "id takes 1 to 64 characters, no control characters"));
     }
     match request {
-        Ok(request) => Ok((id, request)),
+        Ok(request) => Ok(Asked { key: FrameKey { id, digest }, request }),
         Err(bad) => Err(BadFrame { re: Some(id), ..bad }),
     }
 }
@@ -154,7 +176,7 @@ const fn duty(wish: DutyWish) -> Duty {
     }
 }
 
-fn report(progress: Progress, now: Timestamp, skew_ms: i64) -> Result<StepReport, BadFrame> {
+fn report(progress: Progress, code: Option<OtpDigest>, now: Timestamp, skew_ms: i64) -> Result<StepReport, BadFrame> {
     let step =
         Step::parse(&progress.step).map_err(|unknown| BadFrame::new(frame::UNKNOWN_STEP, unknown.to_string()))?;
     let position = progress.position.map(|at| Position::new(at.lat, at.lon)).transpose();
@@ -172,6 +194,7 @@ fn report(progress: Progress, now: Timestamp, skew_ms: i64) -> Result<StepReport
         position,
         reason: progress.reason.map(|reason| text("reason", reason)).transpose()?,
         proof,
+        otp: code,
     })
 }
 
@@ -199,6 +222,15 @@ pub fn welcome(sync: &RiderSync, now: Timestamp, clock_speed: f64, city: &CityCo
         open_offer: sync.open_offer.as_ref().map(|view| offer(view, now)),
         // Only the session knows how many there are.
         reconnect_within_ms: 0,
+        duty_why: sync.duty_why.map(|why| why.to_string()),
+    }
+}
+
+/// A city forgets who is away and off duty, and why: to a rider whom it met just now the stored word says more.
+pub fn add_stored_duty(sync: &mut RiderSync, stored: StoredDuty) {
+    let off = |duty| matches!(duty, Duty::Off | Duty::AutoOff);
+    if sync.duty_why.is_none() && off(sync.duty) && off(stored.duty) {
+        (sync.duty, sync.duty_why) = (stored.duty, stored.why);
     }
 }
 
@@ -280,6 +312,7 @@ pub const fn is_lasting(result: &Result<Outcome, CityCallError>) -> bool {
                 | Refusal::Fenced
                 | Refusal::StorageBusy
                 | Refusal::StorageUnavailable
+                | Refusal::FrameIdReused
         ),
         Err(_) => false,
     }
@@ -319,6 +352,7 @@ pub fn job(view: &JobView) -> Job {
         ready_at: order.ready_at.as_millis(),
         promise_at: order.promise_at.as_millis(),
         cash_to_collect: money(order.cash_to_collect),
+        needs_otp: order.needs_otp,
     };
     let stop = |stop: &crate::engine::view::Stop| Stop {
         kind: stop.kind.to_string(),

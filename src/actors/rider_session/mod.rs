@@ -5,11 +5,13 @@ mod answers;
 mod codec;
 mod convert;
 mod figures;
+mod keys;
 mod lane;
 mod options;
 mod outbox;
 mod pings;
 mod protocol;
+mod recall;
 mod session;
 mod tracks;
 
@@ -33,7 +35,13 @@ use super::{
     router::Router,
     socket::{FrameGuard, refusal},
 };
-use crate::{clock::Clock, domain::ids::RiderId, domain::ids::SessionId, metrics::Metrics, store::Db};
+use crate::{
+    clock::Clock,
+    domain::ids::RiderId,
+    domain::ids::SessionId,
+    metrics::Metrics,
+    store::{Db, contacts::Sealer},
+};
 use admission::Admission;
 use codec::Encoding;
 use session::RiderSession;
@@ -45,6 +53,7 @@ pub struct RiderSocketDeps(Arc<Shared>);
 
 struct Shared {
     app: u64,
+    db: Db,
     router: Router,
     clock: Clock,
     log: LocationLogHandle,
@@ -52,6 +61,8 @@ struct Shared {
     options: Options,
     figures: Figures,
     tracks: Tracks,
+    /// Makes the digests of recipients' one-time codes.
+    sealer: Sealer,
     /// Turns true when the app stops: every session says goodbye.
     stopping: watch::Receiver<bool>,
     storage: Availability,
@@ -75,15 +86,18 @@ impl RiderSocketDeps {
         options: Options,
         stopping: watch::Receiver<bool>,
         storage: Availability,
+        sealer: Sealer,
     ) -> Self {
         Self(Arc::new(Shared {
             app: NEXT.fetch_add(1, Ordering::Relaxed),
+            db: db.clone(),
             router,
             clock,
             log,
             admission: Admission::new(db, engaged, &options, metrics),
             figures: Figures::new(metrics),
             tracks: Tracks::new(options.max_tracks),
+            sealer,
             options,
             stopping,
             storage,

@@ -17,9 +17,11 @@ use crate::{
         time::Timestamp,
     },
     engine::{
+        answered::FrameKey,
         command::{Outcome, Refusal, RiderSync},
         effect::Notice,
     },
+    store::contacts::Sealer,
     wire::{
         codes::{frame, rider_bye},
         rider::{Down, Hello, Offer, RefusedPing, Up},
@@ -29,7 +31,7 @@ use crate::{
 use super::{
     answers::{Admission, Answers},
     codec::BadFrame,
-    convert::{self, Request},
+    convert::{self, Asked, Request},
     options::Options,
     pings::{Judged, PointLimits, judge},
 };
@@ -55,6 +57,7 @@ pub struct Protocol {
     refused: Vec<RefusedPing>,
     /// The city has ended: said when no request waits for its answer any more.
     leaving: Option<Farewell>,
+    sealer: Sealer,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +70,7 @@ enum Phase {
 
 /// What to do next.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "carried out at once, one at a time")]
 pub enum Step {
     /// Nothing.
     Nothing,
@@ -76,8 +80,8 @@ pub enum Step {
     Join(Hello),
     /// Ask the city; report with [`Protocol::answered`].
     Ask {
-        /// The device's name for the request.
-        id: String,
+        /// The device's name for the request, and what it asks for.
+        key: FrameKey,
         /// What is asked.
         request: Request,
     },
@@ -132,7 +136,7 @@ pub struct Reply {
 impl Protocol {
     /// A session whose socket has just opened.
     #[must_use]
-    pub fn new(options: &Options) -> Self {
+    pub fn new(options: &Options, sealer: Sealer) -> Self {
         Self {
             phase: Phase::AwaitingHello,
             limits: PointLimits {
@@ -152,6 +156,7 @@ impl Protocol {
             acked: (0, 0),
             refused: Vec::new(),
             leaving: None,
+            sealer,
         }
     }
 
@@ -220,18 +225,23 @@ impl Protocol {
                 Ok(Step::Points(judged))
             }
             (up, _) => {
-                let (id, request) = convert::request(up, now, self.skew_ms)?;
-                Ok(match self.answers.admit(&id) {
+                let Asked { key, request } = convert::request(up, now, self.skew_ms, &self.sealer)?;
+                Ok(match self.answers.admit(&key.id, &key.digest) {
                     Admission::New => {
                         if matches!(request, Request::Duty(_)) {
-                            self.duty_asked.push(id.clone());
+                            self.duty_asked.push(key.id.clone());
                         }
-                        Step::Ask { id, request }
+                        Step::Ask { key, request }
                     }
                     Admission::Known(answer) => Step::Say(*answer),
                     Admission::Waiting => Step::Nothing,
+                    Admission::Reused => Step::Say(convert::error(
+                        Some(key.id),
+                        Refusal::FrameIdReused.code(),
+                        &Refusal::FrameIdReused.to_string(),
+                    )),
                     Admission::TooMany => Step::Say(convert::error(
-                        Some(id),
+                        Some(key.id),
                         frame::TOO_MANY_REQUESTS,
                         "too many requests wait for their answers; try again",
                     )),

@@ -37,6 +37,7 @@ fn job(order: OrderId) -> JobView {
         ready_at: NOW,
         promise_at: NOW,
         cash_to_collect: Money { minor: 0, currency: Currency::INR },
+        needs_otp: false,
     };
     JobView { job: JobId(Uuid::nil()), orders: vec![order], stops: vec![] }
 }
@@ -53,12 +54,12 @@ fn offer(id: OfferId) -> OfferView {
 }
 
 fn live(duty: Duty, jobs: Vec<JobView>) -> Protocol {
-    let mut protocol = Protocol::new(&Options::default());
+    let mut protocol = Protocol::new(&Options::default(), Sealer::new(&[1; 32]));
     assert!(matches!(protocol.frame(NOW, hello()), Step::Join(_)));
     let city = CityCode::parse("blr").unwrap();
     let (rider, boot) = (RiderId(Uuid::nil()), BootId(Uuid::nil()));
     let track = Arc::new(Track::new(rider, city.clone(), boot, "d", 0, Timestamp::default()));
-    let sync = RiderSync { duty, next_duty: None, jobs, open_offer: None, ping_interval_ms: 5_000 };
+    let sync = RiderSync { duty, next_duty: None, jobs, open_offer: None, ping_interval_ms: 5_000, duty_why: None };
     let Down::Welcome(welcome) = protocol.joined(NOW, 1.0, &city, &sync, track) else { panic!("no welcome") };
     assert_eq!((welcome.server_time, welcome.duty.as_str()), (NOW.as_millis(), duty.as_str()));
     protocol
@@ -73,7 +74,7 @@ fn ping(protocol: &mut Protocol, seq: u64) -> Option<String> {
 
 fn asked(protocol: &mut Protocol, frame: Value) -> (String, Request) {
     match protocol.frame(NOW, up(frame)) {
-        Step::Ask { id, request } => (id, request),
+        Step::Ask { key, request } => (key.id, request),
         other => panic!("not asked: {other:?}"),
     }
 }
@@ -87,7 +88,7 @@ fn code(step: Step) -> String {
 
 #[test]
 fn hello_comes_first_and_once_and_nothing_before_welcome() {
-    let mut protocol = Protocol::new(&Options::default());
+    let mut protocol = Protocol::new(&Options::default(), Sealer::new(&[1; 32]));
     let duty = || up(json!({"type": "duty", "id": "1", "state": "on"}));
     assert_eq!(code(protocol.frame(NOW, duty())), "hello_first");
     assert!(matches!(protocol.frame(NOW, hello()), Step::Join(_)));
@@ -100,7 +101,7 @@ fn hello_comes_first_and_once_and_nothing_before_welcome() {
 
 #[test]
 fn a_device_id_that_postgres_could_not_store_is_refused() {
-    let mut protocol = Protocol::new(&Options::default());
+    let mut protocol = Protocol::new(&Options::default(), Sealer::new(&[1; 32]));
     let Ok(Up::Hello(hello)) = hello() else { panic!() };
     for device_id in ["", "a\0b", &"x".repeat(65)] {
         let hello = Hello { device_id: device_id.to_owned(), ..hello.clone() };

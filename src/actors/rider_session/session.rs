@@ -22,6 +22,7 @@ use super::{
     outbox::{Deliver, RiderOutbox},
     pings::Judged,
     protocol::{Farewell, Protocol, Step},
+    recall,
 };
 use crate::{
     actors::{
@@ -34,9 +35,11 @@ use crate::{
         rider::RiderProfile,
     },
     engine::{
+        answered::FrameKey,
         command::{Command, Fix, Outcome},
         effect::Notice,
     },
+    store::riders::StoredDuty,
     wire::{
         codes::{frame, rider_bye},
         rider::{Down, Hello},
@@ -73,6 +76,8 @@ pub struct RiderSession {
     ack_armed: bool,
     /// Held on the way into the city.
     place: Option<Place>,
+    /// As read when the session began.
+    stored_duty: Option<StoredDuty>,
 }
 
 impl RiderSession {
@@ -84,7 +89,7 @@ impl RiderSession {
             rider,
             encoding,
             lane: Lane::of_this_worker(deps.0.app, &deps.0.log, &deps.0.figures, flush, options.lane_max),
-            protocol: Protocol::new(options),
+            protocol: Protocol::new(options, deps.0.sealer.clone()),
             assembler: Assembler::new(options.max_frame_bytes),
             city: None,
             early: Vec::new(),
@@ -92,6 +97,7 @@ impl RiderSession {
             silence: Silence::new(Duration::from_secs(options.ping_every_s)),
             ack_armed: false,
             place: None,
+            stored_duty: None,
             deps,
         }
     }
@@ -108,7 +114,7 @@ impl RiderSession {
             Step::Nothing => {}
             Step::Say(down) => self.say(&down, ctx),
             Step::Join(hello) => self.find(hello, ctx),
-            Step::Ask { id, request } => self.ask(id, request, ctx),
+            Step::Ask { key, request } => self.ask(key, request, ctx),
             Step::Points(judged) => self.points(judged, ctx),
             Step::End(farewell) => self.farewell(farewell, ctx),
         }
@@ -175,7 +181,10 @@ impl RiderSession {
             return;
         }
         let (profile, place) = match admitted {
-            Admitted::In(profile, place) => (*profile, place),
+            Admitted::In(profile, duty, place) => {
+                self.stored_duty = Some(duty);
+                (*profile, place)
+            }
             Admitted::UnknownRider => return self.farewell(Farewell::for_good(rider_bye::UNKNOWN_RIDER), ctx),
             Admitted::StoreUnavailable => return self.farewell(Farewell::for_now(rider_bye::STORE_UNAVAILABLE), ctx),
             Admitted::Busy => return self.farewell(Farewell::for_now(rider_bye::BUSY), ctx),
@@ -213,7 +222,7 @@ impl RiderSession {
         if self.protocol.is_ended() {
             return;
         }
-        let sync = match joined {
+        let mut sync = match joined {
             Ok(Outcome::Connected(sync)) => sync,
             Ok(other) => {
                 tracing::error!(?other, "a city answered a join with something else");
@@ -221,6 +230,9 @@ impl RiderSession {
             }
             Err(failed) => return self.farewell(Protocol::not_joined(&failed), ctx),
         };
+        if let Some(stored) = self.stored_duty {
+            convert::add_stored_duty(&mut sync, stored);
+        }
         let Some(city) = self.city.as_ref().map(|city| city.code().clone()) else { return };
         let (track, known) = self.deps.0.tracks.open(self.rider, &city, boot, device);
         if known {
@@ -249,15 +261,21 @@ impl RiderSession {
         }
     }
 
-    fn ask(&mut self, id: String, request: Request, ctx: &mut Context) {
+    fn ask(&mut self, key: FrameKey, request: Request, ctx: &mut Context) {
         let Some(city) = self.city.clone() else { return };
         let (deadline, rider, session, asked) =
             (self.deps.0.options.answer_within(), self.rider, self.id, request.clone());
         let begun = Instant::now();
         let storage = self.deps.0.storage.clone();
+        let (db, now, id, asked_key) = (self.deps.0.db.clone(), self.deps.0.clock.now(), key.id.clone(), key.clone());
         self.watch_storage(id.clone(), ctx);
         let answer = async move {
-            city.ask_through_outages(deadline, storage, move |reply| asked.command(rider, session, reply)).await
+            let command = move |reply| {
+                let command = Box::new(asked.command(rider, session, reply));
+                Command::Framed { key: asked_key, command }
+            };
+            let result = city.ask_through_outages(deadline, storage, command).await;
+            recall::first_answer(&db, rider, &key, now, result).await
         };
         ctx.spawn(answer.into_actor(self).map(move |result, session, ctx| {
             session.deps.0.figures.answer_seconds.observe(begun.elapsed().as_secs_f64());

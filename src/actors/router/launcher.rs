@@ -262,7 +262,8 @@ impl Launcher {
             // From here on its lease is renewed, and another process that claims it is noticed.
             (record.epoch, record.take_over) = (Some(epoch), false);
             self.leased().insert(code.clone(), epoch);
-            Ok(Ok((epoch, recovery::load_city(&deps.db, &code, now).await?)))
+            let report_age = record.settings.policy.max_report_age();
+            Ok(Ok((epoch, recovery::load_city(&deps.db, &code, now, report_age).await?)))
         };
         let loaded = loaded.await.inspect_err(|error: &StoreError| {
             let why = if error.is_transient() { "starting" } else { "unreadable" };

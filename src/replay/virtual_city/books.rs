@@ -96,8 +96,10 @@ impl Books {
             Write::Order(write) => {
                 self.order(now, names::order_index(write.order), &write.state, &write.events, shared, ridden_m);
             }
+            // What follows later changes nothing now.
+            Write::Duty(write) if write.next.is_some() => {}
             Write::Duty(write) => self.duty(now, write.rider, write.duty),
-            Write::Offer { .. } | Write::Note(_) => {}
+            Write::Offer { .. } | Write::Note(_) | Write::Dispute(_) => {}
         }
     }
 

@@ -307,6 +307,7 @@ impl Rider {
             position: Position::new(at.lat, at.lon).ok(),
             reason: next.reason.map(str::to_owned),
             proof: (next.step == Step::Delivered).then(|| json!({ "kind": "otp", "digits": 4 })),
+            otp: None,
         };
         self.requests.ask(now, Ask::Step(Box::new(report)));
     }

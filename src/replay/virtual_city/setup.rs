@@ -92,6 +92,7 @@ pub(super) fn spec(order: &PlannedOrder, city: &City, shared: &Shared) -> Result
         currency: city.currency,
         metadata: Map::new(),
         placed_at: shared.stamp(order.at),
+        otp_digest: None,
     })
 }
 

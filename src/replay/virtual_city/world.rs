@@ -195,6 +195,7 @@ impl World {
                     Alert::OrderExpired(_) => "order_expired",
                     Alert::WriteRejected { .. } => "write_rejected",
                     Alert::NeedsOperator(_) => "needs_operator",
+                    Alert::Disputed { .. } => "disputed",
                 }),
                 // What is measured here is read off the outcomes; the phones of this city are never asleep.
                 Effect::Measure(_) | Effect::Wake(_) => {}

@@ -19,19 +19,51 @@ pub(super) async fn set(tx: &mut PgConnection, duties: &[Numbered<'_, DutyWrite>
         return Ok(());
     }
     // A rider may change twice within a batch: the log has both, the row the last.
-    let latest: BTreeMap<RiderId, &Numbered<'_, DutyWrite>> = duties.iter().map(|d| (d.write.rider, d)).collect();
+    let last: BTreeMap<RiderId, &Numbered<'_, DutyWrite>> = duties.iter().map(|d| (d.write.rider, d)).collect();
+    change(tx, duties).await?;
+    plan(tx, last.values().copied().filter(|d| d.write.next.is_some()).collect()).await
+}
+
+/// What follows the duty in force: a wish, which neither changes the duty nor stands in its log.
+async fn plan(tx: &mut PgConnection, plans: Vec<&Numbered<'_, DutyWrite>>) -> Result<(), StoreError> {
+    if plans.is_empty() {
+        return Ok(());
+    }
+    let riders: Vec<Uuid> = plans.iter().map(|d| d.write.rider.0).collect();
+    let next: Vec<&str> = plans.iter().filter_map(|d| d.write.next).map(Duty::as_str).collect();
+    let times: Vec<DateTime<Utc>> = plans.iter().map(|d| d.write.at.to_datetime()).collect();
+    sqlx::query!(
+        "UPDATE riders AS r SET next_duty = u.next, updated_at = u.at
+         FROM UNNEST($1::uuid[], $2::text[], $3::timestamptz[]) AS u (id, next, at) WHERE r.id = u.id",
+        &riders,
+        &next as &[&str],
+        &times,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+async fn change(tx: &mut PgConnection, duties: &[Numbered<'_, DutyWrite>]) -> Result<(), StoreError> {
+    let duties: Vec<_> = duties.iter().filter(|d| d.write.next.is_none()).collect();
+    if duties.is_empty() {
+        return Ok(());
+    }
+    let latest: BTreeMap<RiderId, &Numbered<'_, DutyWrite>> = duties.iter().map(|d| (d.write.rider, *d)).collect();
     let riders: Vec<Uuid> = latest.keys().map(|rider| rider.0).collect();
     let states: Vec<&str> = latest.values().map(|d| d.write.duty.as_str()).collect();
     let since: Vec<DateTime<Utc>> = latest.values().map(|d| d.write.at.to_datetime()).collect();
     let cities: Vec<&str> = latest.values().map(|d| d.write.city.as_str()).collect();
     let live: Vec<bool> = latest.values().map(|d| matches!(d.write.duty, Duty::On | Duty::Break)).collect();
+    let because: Vec<&str> = latest.values().map(|d| d.write.reason.as_str()).collect();
     let epochs: Vec<i64> = latest.values().map(|d| d.entry.epoch).collect();
     sqlx::query!(
         "UPDATE riders AS r
          SET duty = u.duty, duty_since = u.since, live_city = CASE WHEN u.live THEN u.city END,
-             live_epoch = CASE WHEN u.live THEN u.epoch ELSE r.live_epoch END, updated_at = u.since
-         FROM UNNEST($1::uuid[], $2::text[], $3::timestamptz[], $4::text[], $5::bool[], $6::int8[])
-              AS u (id, duty, since, city, live, epoch)
+             live_epoch = CASE WHEN u.live THEN u.epoch ELSE r.live_epoch END, updated_at = u.since,
+             next_duty = NULL, duty_reason = u.reason
+         FROM UNNEST($1::uuid[], $2::text[], $3::timestamptz[], $4::text[], $5::bool[], $6::int8[], $7::text[])
+              AS u (id, duty, since, city, live, epoch, reason)
          WHERE r.id = u.id AND (u.live OR r.live_city IS NULL OR r.live_city = u.city)",
         &riders,
         &states as &[&str],
@@ -39,6 +71,7 @@ pub(super) async fn set(tx: &mut PgConnection, duties: &[Numbered<'_, DutyWrite>
         &cities as &[&str],
         &live,
         &epochs,
+        &because as &[&str],
     )
     .execute(&mut *tx)
     .await?;

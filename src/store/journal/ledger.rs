@@ -103,7 +103,7 @@ impl<'a> Columns<'a> {
 }
 
 /// A new UUIDv7 of the time of the transition, so that entries sort by it whatever the clock of this machine says.
-fn id_at(time: Timestamp) -> Uuid {
+pub(in crate::store) fn id_at(time: Timestamp) -> Uuid {
     let millis = u64::try_from(time.as_millis()).unwrap_or(0);
     let mut tail = [0_u8; 10];
     tail.copy_from_slice(&Uuid::new_v4().as_bytes()[..10]);

@@ -6,13 +6,16 @@
 
 mod audit;
 mod claims;
+mod disputes;
 mod duty;
 mod events;
+mod frames;
 mod keys;
 mod ledger;
 mod notes;
 mod offers;
 mod orders;
+mod otps;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,10 +24,12 @@ use std::{
 
 use sqlx::PgConnection;
 
+pub(super) use ledger::id_at;
+
 use super::{Db, StoreError, partitions};
 use crate::{
     domain::{
-        ids::{CityCode, MerchantId, OrderId},
+        ids::{CityCode, MerchantId, OrderId, RiderId},
         time::Timestamp,
     },
     engine::{
@@ -129,6 +134,7 @@ enum Claim<'a> {
     Order(OrderId),
     Reference(MerchantId, &'a str),
     Key(&'a str, &'a str),
+    Frame(RiderId, &'a str),
 }
 
 /// Cuts a batch into runs whose writes do not meet; nearly always one.
@@ -152,6 +158,12 @@ fn waves(batch: &[JournalEntry]) -> Vec<Range<usize>> {
 }
 
 fn claims_of(write: &Write) -> Vec<Claim<'_>> {
+    let mut claims = subjects_of(write);
+    claims.extend(frames::of(write).map(|frame| Claim::Frame(frame.rider, &frame.key.id)));
+    claims
+}
+
+fn subjects_of(write: &Write) -> Vec<Claim<'_>> {
     match write {
         Write::Place(place) => {
             let mut claims = vec![Claim::Order(place.spec.id)];
@@ -171,6 +183,7 @@ fn claims_of(write: &Write) -> Vec<Claim<'_>> {
             claims
         }
         Write::Note(note) => vec![Claim::Order(note.order)],
+        Write::Dispute(dispute) => vec![Claim::Order(dispute.record.order)],
         Write::Offer { .. } | Write::Duty(_) => vec![],
     }
 }
@@ -181,8 +194,10 @@ async fn store_wave(
     wave: Range<usize>,
     answers: &mut [Answer],
 ) -> Result<(), StoreError> {
-    let (mut places, mut changes, mut notes, mut duties, mut offers) = (vec![], vec![], vec![], vec![], vec![]);
-    for at in wave {
+    let settled = frames::take(tx, batch, wave.clone(), answers).await?;
+    let (mut places, mut changes, mut notes) = (vec![], vec![], vec![]);
+    let (mut duties, mut offers, mut disputes) = (vec![], vec![], vec![]);
+    for at in wave.clone().filter(|at| !settled.contains(at)) {
         let Some(entry) = batch.get(at).filter(|_| answers[at].is_ok()) else { continue };
         match &entry.write {
             Write::Place(write) => places.push(Numbered { at, entry, write }),
@@ -190,14 +205,21 @@ async fn store_wave(
             Write::Duty(write) => duties.push(Numbered { at, entry, write }),
             Write::Note(write) => notes.push(Numbered { at, entry, write }),
             Write::Offer { offer, .. } => offers.push((at, &entry.city, offer)),
+            Write::Dispute(write) => disputes.push(Numbered { at, entry, write }),
         }
     }
 
     claims::take(tx, &mut places, &mut changes, answers).await?;
     orders::insert(tx, &mut places, answers).await?;
     claims::contacts(tx, &places).await?;
+    otps::insert(tx, &places).await?;
+    let asked: Vec<usize> = changes.iter().map(|change| change.at).chain(disputes.iter().map(|d| d.at)).collect();
     orders::update(tx, &mut changes, answers).await?;
     notes::take_numbers(tx, &mut notes, answers).await?;
+    disputes::open_ended(tx, &disputes, answers).await?;
+    disputes::change(tx, &changes).await?;
+    let refused: Vec<_> = asked.iter().filter(|at| answers[**at].is_err()).filter_map(|at| batch.get(*at)).collect();
+    frames::give_back(tx, &refused).await?;
 
     // What is left in `places`, `changes` and `notes` was stored just now; the rest was refused, or was stored before.
     let placed = places.iter().map(|p| (p.write.spec.id, p.write.transition, p.write.events.as_slice()));
@@ -221,6 +243,7 @@ impl Write {
             Self::Order(OrderWrite { order, .. }) | Self::Note(NoteWrite { order, .. }) => order.placed_at(),
             Self::Offer { offer, .. } => offer.sent_at,
             Self::Duty(duty) => duty.at,
+            Self::Dispute(dispute) => dispute.record.order.placed_at(),
         }
     }
 }

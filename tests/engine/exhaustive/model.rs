@@ -17,6 +17,7 @@ use dispatch_engine::{
     },
     engine::{
         City,
+        answered::FrameKey,
         command::{Answer, Command, Fix, IdempotencyRecord, PlacementExtras, RejectReason, StepReport},
         effect::{Effect, Write},
         invariants,
@@ -31,7 +32,7 @@ use super::{
 };
 use crate::{
     harness::{START, at, order, profile, rider, secs, settings, spec},
-    simulation::{Checked, auditor::Auditor, ensure, store::Store},
+    simulation::{Checked, auditor::Auditor, ensure, fleet::frame_id, store::Store},
 };
 
 /// Seed of a city's ids; every incarnation draws another.
@@ -270,14 +271,21 @@ impl Model {
                     at: self.now,
                     position: Some(place_of(n)),
                     reason: Some("so it was".into()),
-                    proof: (step == Step::Delivered).then(|| json!({"otp": "digest"})),
+                    proof: (step == Step::Delivered).then(|| json!({"photo": "key"})),
+                    otp: None,
                 });
                 Box::new(move |reply| Command::Progress { rider, session, report, reply })
             }
         };
         self.auditor.at_door(self.now, rider, session);
-        let reply = self.expect(Asker::Rider { rider: n, session, intent: ask.intent() });
-        self.apply(build(reply))
+        let intent = ask.intent();
+        let reply = self.expect(Asker::Rider { rider: n, session, intent });
+        let command = build(reply);
+        if intent == 0 {
+            return self.apply(command);
+        }
+        let key = FrameKey { id: frame_id(intent), digest: [0; 32] };
+        self.apply(Command::Framed { key, command: Box::new(command) })
     }
 
     fn commit(&mut self) -> Checked {
@@ -308,6 +316,7 @@ impl Model {
             Write::Offer { offer, .. } => vec![offer.state.as_str()],
             Write::Duty(duty) => vec![duty.duty.as_str()],
             Write::Note(note) => vec![note.event.kind],
+            Write::Dispute(dispute) => vec![dispute.event.kind],
         });
     }
 
@@ -336,7 +345,7 @@ impl Model {
     fn restart(&mut self) -> Checked {
         self.epoch = self.journal.claim();
         let image = self.store.image(self.now);
-        self.auditor.restored(&self.store);
+        self.auditor.restored(self.now, &self.store);
         let seed = SEED + u64::from(self.epoch);
         let (mut city, effects) = City::restore(self.settings.clone(), seed, self.now, image);
         if let Some(defect) = self.scenario.defect {

@@ -13,7 +13,7 @@ use dispatch_engine::{
 };
 
 use super::model::{Asker, Model, Rider};
-use crate::simulation::{Checked, ensure};
+use crate::simulation::{Checked, ensure, fleet::frame_id, repeats::recall};
 
 impl Model {
     /// Somebody is answered.
@@ -26,6 +26,7 @@ impl Model {
         match asker {
             Asker::Rider { rider: n, session, intent } => {
                 let rider = self.riders[n].id;
+                let result = &recall(result.clone(), self.store.frames.answer(rider, &frame_id(intent)));
                 self.auditor.told(&self.store, Some(rider), result)?;
                 self.judge_repeat(rider, intent, result)?;
                 if session == self.session(n).1 {
@@ -53,12 +54,8 @@ impl Model {
         if intent == 0 || !(good || self.auditor.repeats.knows(rider, intent)) {
             return Ok(());
         }
-        let mut repeats = std::mem::take(&mut self.auditor.repeats);
-        let known = |order| self.auditor.version_known(order);
-        let ended = |order| self.store.orders.get(&order).and_then(|row| row.state.ended_at);
-        let verdict = repeats.judge(self.now, (rider, intent), result, &self.store, known, ended);
-        self.auditor.repeats = repeats;
-        if verdict? {
+        let stored = self.store.frames.answer(rider, &frame_id(intent));
+        if self.auditor.repeats.judge(self.now, (rider, intent), result, stored)? {
             self.seen.push("answered again");
         }
         Ok(())

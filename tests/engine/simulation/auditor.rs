@@ -68,13 +68,13 @@ enum Fact {
 
 impl Auditor {
     /// A new incarnation has read the store.
-    pub fn restored(&mut self, store: &Store) {
+    pub fn restored(&mut self, now: Timestamp, store: &Store) {
         self.session.clear();
         self.fix.clear();
         self.unconfirmed.clear();
         self.neglected.clear();
         self.woken.clear();
-        self.repeats.new_incarnation();
+        self.repeats.new_incarnation(now);
         self.version = store.orders.iter().map(|(id, row)| (*id, row.state.version)).collect();
         self.duty = store.riders.iter().map(|(id, (_, duty))| (*id, *duty)).collect();
         self.profile = store.riders.iter().map(|(id, (profile, _))| (*id, profile.clone())).collect();
@@ -102,8 +102,10 @@ impl Auditor {
                 }
                 (order.transition, Fact::Order(order.order, order.state.version))
             }
+            // What follows later changes nothing now.
+            Write::Duty(duty) if duty.next.is_some() => return,
             Write::Duty(duty) => (duty.transition, Fact::Duty(duty.rider, duty.duty)),
-            Write::Offer { .. } | Write::Note(_) => return,
+            Write::Offer { .. } | Write::Note(_) | Write::Dispute(_) => return,
         };
         self.unconfirmed.insert(id, fact);
     }

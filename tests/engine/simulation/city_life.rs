@@ -85,7 +85,7 @@ impl World {
         }
         self.fence_journal()?;
         let image = self.store.image(self.now);
-        self.auditor.restored(&self.store);
+        self.auditor.restored(self.now, &self.store);
         let seed = self.plan.seed.wrapping_mul(1_000_003).wrapping_add(self.incarnation);
         let (mut city, effects) = City::restore(self.settings.clone(), seed, self.now, image);
         if let Some(defect) = self.plan.defect {

@@ -1,7 +1,10 @@
 //! A rider and the app in the rider's hand: what they believe, what they do next, and what an answer makes of it. Knows
 //! nothing of the network.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use dispatch_engine::{
     domain::{
@@ -9,6 +12,7 @@ use dispatch_engine::{
         ids::{OfferId, OrderId, SessionId},
         order::{OfferState, OrderStatus, Step},
         position::Position,
+        time::Timestamp,
     },
     engine::{
         command::{Outcome, Refusal, RiderSync},
@@ -26,6 +30,8 @@ pub enum Wish {
     Seen(OfferId),
     Answer(OfferId, bool),
     Step(OrderId, Step),
+    /// A step that was taken without a network, and when.
+    Late(OrderId, Step, Timestamp),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +90,10 @@ pub struct Device {
     pub ask: Option<Ask>,
     /// Thoughts of an older generation are forgotten.
     pub generation: u32,
+    /// Steps that were taken without a network, to be reported one by one.
+    recorded: VecDeque<Wish>,
+    /// What was asked lately, oldest first.
+    asked: VecDeque<(u64, Wish)>,
 }
 
 /// What to do now.
@@ -118,6 +128,8 @@ impl Device {
             shown: None,
             ask: None,
             generation: 0,
+            recorded: VecDeque::new(),
+            asked: VecDeque::new(),
         }
     }
 
@@ -125,6 +137,42 @@ impl Device {
     pub fn forget(&mut self) {
         (self.link, self.shown, self.ask) = (Link::Down, None, None);
         self.jobs.clear();
+        self.recorded.clear();
+    }
+
+    /// Remembers what it asks.
+    pub fn note(&mut self, intent: u64, wish: Wish) {
+        self.asked.push_back((intent, wish));
+        if self.asked.len() > 24 {
+            self.asked.pop_front();
+        }
+    }
+
+    /// A frame of some time ago, which an app with a bad memory sends again.
+    pub fn old_frame(&self, rng: &mut ChaCha8Rng) -> Option<(u64, Wish)> {
+        let last = self.ask.map_or(u64::MAX, |ask| ask.intent);
+        let old: Vec<_> = self.asked.iter().filter(|(intent, _)| *intent != last).collect();
+        (!old.is_empty()).then(|| *old[rng.random_range(0..old.len())])
+    }
+
+    /// The network is gone for some minutes, and the rider goes on with the order in hand.
+    pub fn work_offline(&mut self, now: Timestamp, minutes: u64, rng: &mut ChaCha8Rng) {
+        let Some(job) = self.jobs.first().copied() else { return };
+        let way: &[Step] = match job.status {
+            OrderStatus::Assigned => &[Step::AtPickup, Step::PickedUp, Step::AtDropoff, Step::Delivered],
+            OrderStatus::AtPickup => &[Step::PickedUp, Step::AtDropoff, Step::Delivered],
+            OrderStatus::PickedUp => &[Step::AtDropoff, Step::Delivered],
+            OrderStatus::AtDropoff => &[Step::Delivered],
+            _ => return,
+        };
+        let taken = rng.random_range(1..=way.len());
+        let gap = Duration::from_secs(minutes * 60 / (taken as u64 + 1));
+        let mut at = now;
+        for step in &way[..taken] {
+            at = at + gap;
+            self.recorded.push_back(Wish::Late(job.order, *step, at));
+        }
+        self.ask = None;
     }
 
     /// `calm` riders only work.
@@ -134,6 +182,9 @@ impl Device {
         }
         if self.ask.is_some() {
             return Next::Wait(30 * SECOND);
+        }
+        if let Some(late) = self.recorded.pop_front() {
+            return Next::Ask(late);
         }
         if let Some(shown) = self.shown {
             return match (shown.mood, shown.seen) {
@@ -184,6 +235,8 @@ impl Device {
             Wish::Duty(_) => true,
             Wish::Seen(of) | Wish::Answer(of, _) => offer == Some(of),
             Wish::Step(order, _) => jobs.iter().any(|job| job.order == order),
+            // What happened has happened, whoever has the order now.
+            Wish::Late(..) => true,
         });
         rng.random_range(SECOND..5 * SECOND)
     }
@@ -242,6 +295,13 @@ impl Device {
             Err(Refusal::OfferClosed(_) | Refusal::OfferTaken | Refusal::UnknownOffer) => {
                 self.shown = None;
                 30 * SECOND
+            }
+            Err(Refusal::Disputed) => {
+                // Operators have it now. Whoever still has the order in hand brings the goods back.
+                if let Some(job) = self.job_of(ask.wish).filter(|_| matches!(ask.wish, Wish::Step(..))) {
+                    job.status = OrderStatus::Returning;
+                }
+                20 * SECOND
             }
             Err(Refusal::NotYourOrder | Refusal::UnknownOrder | Refusal::OrderEnded(_)) => {
                 self.drop_job_of(ask.wish);
@@ -309,11 +369,13 @@ impl Device {
 
     /// The job in hand that a step is about.
     fn job_of(&mut self, wish: Wish) -> Option<&mut Job> {
-        self.jobs.iter_mut().find(|job| matches!(wish, Wish::Step(order, _) if order == job.order))
+        self.jobs
+            .iter_mut()
+            .find(|job| matches!(wish, Wish::Step(order, _) | Wish::Late(order, ..) if order == job.order))
     }
 
     fn drop_job_of(&mut self, wish: Wish) {
-        self.jobs.retain(|job| !matches!(wish, Wish::Step(order, _) if order == job.order));
+        self.jobs.retain(|job| !matches!(wish, Wish::Step(order, _) | Wish::Late(order, ..) if order == job.order));
     }
 
     /// Takes a job as the city sees it, and rides on to the next stop of the first one.

@@ -73,6 +73,7 @@ impl World {
         }
         if let Write::Duty(duty) = write {
             self.count(match duty.reason {
+                _ if duty.next.is_some() => "duty planned",
                 DutyReason::Silent => "auto off",
                 DutyReason::NotAllowed => "barred",
                 DutyReason::Breakdown => "breakdown",

@@ -11,6 +11,7 @@ use dispatch_engine::{
         time::Timestamp,
     },
     engine::{
+        answered::FrameKey,
         command::{Answer, Command, Fix, Outcome, Refusal, StepReport},
         effect::Notice,
     },
@@ -24,6 +25,11 @@ use super::{
     world::{Asker, Event, LANE, World, somewhere},
 };
 use crate::harness::{profile, rider};
+
+/// The name of a frame, as its device gives it.
+pub fn frame_id(intent: u64) -> String {
+    format!("f{intent}")
+}
 
 /// What a device sends.
 #[derive(Clone, Debug)]
@@ -107,6 +113,7 @@ impl World {
                 self.last_intent += 1;
                 let intent = self.last_intent;
                 device.ask = Some(Ask { intent, wish, timer: 0 });
+                device.note(intent, wish);
                 self.resend_in(rider, 0);
             }
             Next::Wait(ms) => self.think_in(rider, ms),
@@ -171,9 +178,6 @@ impl World {
         }
         let Frame { rider, session, intent, wish, sent } = *frame;
         let reply = self.expect(Asker::Device { rider, session, intent });
-        if let Some(Wish::Seen(offer) | Wish::Answer(offer, _)) = wish {
-            self.auditor.repeats.is_about(intent, offer);
-        }
         let command = match wish {
             None => Command::Connect { rider: self.store.riders[&rider].0.clone(), session, reply },
             Some(Wish::Duty(duty)) => Command::SetDuty { rider, session, duty, reply },
@@ -186,8 +190,17 @@ impl World {
                 let report = self.report(rider, order, step, sent);
                 Command::Progress { rider, session, report: Box::new(report), reply }
             }
+            Some(Wish::Late(order, step, at)) => {
+                let report = self.report(rider, order, step, at);
+                Command::Progress { rider, session, report: Box::new(report), reply }
+            }
         };
-        self.apply(command)
+        let Some(wish) = wish else { return self.apply(command) };
+        let mut digest = [0; 32];
+        let words = format!("{wish:?}");
+        digest.iter_mut().zip(words.bytes().rev()).for_each(|(to, from)| *to = from);
+        let key = FrameKey { id: frame_id(intent), digest };
+        self.apply(Command::Framed { key, command: Box::new(command) })
     }
 
     fn report(
@@ -204,6 +217,7 @@ impl World {
             position: Some(self.devices[&rider].position),
             reason: Some("so it was".into()),
             proof: (step == Step::Delivered).then(|| json!({"otp": "digest"})),
+            otp: None,
         }
     }
 
@@ -286,15 +300,26 @@ impl World {
             self.cut(rider, link, think, 5_000);
         } else if self.chance(faults.vanish) {
             self.count(if carrying { "vanished with an order" } else { "vanished" });
+            let minutes = self.rng.random_range(1..25_u64);
+            let (now, offline) = (self.now, carrying && self.rng.random_bool(0.6));
             if let Some(device) = self.devices.get_mut(&rider) {
                 device.away = true;
+                if offline {
+                    device.work_offline(now, minutes, &mut self.rng);
+                }
             }
-            let minutes = self.rng.random_range(1..25_u64);
+            if offline {
+                self.count("worked without a network");
+            }
             self.after_ms(minutes * 60_000, Event::Back(rider));
             if let (Link::Up(session), true) = (link, self.rng.random_bool(0.7)) {
                 let noticed = self.rng.random_range(20_000..120_000);
                 self.after_ms(noticed, Event::Gone(rider, session));
             }
+        } else if let (Link::Up(session), true) = (link, self.chance(faults.frame_twice * 3.0)) {
+            let Some((intent, wish)) = self.devices[&rider].old_frame(&mut self.rng) else { return };
+            self.count("old frame repeated");
+            self.send(rider, session, intent, Some(wish));
         } else if self.chance(faults.suspension) {
             self.count(if carrying { "suspended with an order" } else { "suspended" });
             self.after_ms(0, Event::Profile(rider, RiderStatus::Suspended));

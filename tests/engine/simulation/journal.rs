@@ -37,6 +37,7 @@ fn subject(write: &Write) -> Uuid {
         Write::Note(note) => note.order.0,
         Write::Offer { offer, .. } => offer.id.0,
         Write::Duty(duty) => duty.rider.0,
+        Write::Dispute(dispute) => dispute.record.order.0,
     }
 }
 

@@ -17,14 +17,17 @@ use dispatch_engine::{
         wallet::{Account, EntryType, Posting},
     },
     engine::{
-        CityImage, MEMORY, StoredEnd, StoredRider,
+        CityImage, MEMORY, StoredClaim, StoredEnd, StoredRider,
         command::RejectReason,
-        effect::{NoteWrite, OfferRecord, OrderEvent, OrderState, OrderWrite, PlaceWrite, Write},
+        effect::{DisputeChange, NoteWrite, OfferRecord, OrderEvent, OrderState, OrderWrite, PlaceWrite, Write},
     },
 };
 use serde_json::Value;
 
-use super::{Checked, ensure};
+use super::{
+    Checked, ensure,
+    told::{Disputes, Frames},
+};
 
 /// An order with its history.
 #[derive(Clone)]
@@ -38,6 +41,10 @@ pub struct Row {
     /// What the offer that was accepted last promised.
     accepted_minor: Option<i64>,
     paid: bool,
+    /// Who had it in hand and lost it.
+    lost: Vec<RiderId>,
+    /// Its offers, in the order in which they were made.
+    offers: Vec<OfferId>,
 }
 
 #[derive(Clone, Default)]
@@ -52,6 +59,10 @@ pub struct Store {
     ended: Vec<OrderId>,
     closed: Vec<OfferId>,
     pub riders: BTreeMap<RiderId, (RiderProfile, Duty)>,
+    /// What riders get once the work in hand is finished.
+    pub next_duties: BTreeMap<RiderId, Duty>,
+    pub frames: Frames,
+    pub disputes: Disputes,
     /// Orders in the hands of each rider.
     pub held: BTreeMap<RiderId, BTreeSet<OrderId>>,
     stored: BTreeSet<TransitionId>,
@@ -72,17 +83,41 @@ impl Store {
     /// Stores a write whole, or says why not. An error of the outer result is a broken rule.
     pub fn commit(&mut self, write: &Write) -> Result<Result<(), RejectReason>, String> {
         ensure(self.stored.insert(write.transition()), || format!("{:?} was made twice", write.transition()))?;
+        if let Some(refusal) = self.frames.take(write) {
+            self.stored.remove(&write.transition());
+            return Ok(Err(refusal));
+        }
+        let result = self.commit_new(write)?;
+        if result.is_err() {
+            self.frames.give_back(write);
+        }
+        Ok(result)
+    }
+
+    fn commit_new(&mut self, write: &Write) -> Result<Result<(), RejectReason>, String> {
         let result = match write {
             Write::Place(place) => self.place(place)?,
             Write::Order(order) => self.change(order)?,
             Write::Note(note) => self.note(note)?,
+            Write::Dispute(dispute) => {
+                let id = dispute.record.order;
+                let ended = self.orders.get(&id).is_some_and(|row| row.state.status.is_end());
+                ensure(ended, || format!("{id} is disputed as ended and is not"))?;
+                self.disputes.open(&dispute.record)?;
+                Ok(())
+            }
             Write::Offer { offer, .. } => {
                 self.upsert(offer);
                 Ok(())
             }
             Write::Duty(duty) => {
-                if let Some(row) = self.riders.get_mut(&duty.rider) {
-                    row.1 = duty.duty;
+                match (duty.next, self.riders.get_mut(&duty.rider)) {
+                    (Some(next), _) => drop(self.next_duties.insert(duty.rider, next)),
+                    (None, Some(row)) => {
+                        row.1 = duty.duty;
+                        self.next_duties.remove(&duty.rider);
+                    }
+                    (None, None) => {}
                 }
                 Ok(())
             }
@@ -114,12 +149,15 @@ impl Store {
             keys,
             refs,
             terms: _,
+            next_duties,
+            frames,
+            disputes,
             capacity: _,
         } = self;
-        for (id, Row { spec: _, state, history, meddled, accepted_minor, paid }) in orders {
-            write!(out, "{id}{state:?}{history:?}{meddled}{accepted_minor:?}{paid}")?;
+        for (id, Row { spec: _, state, history, meddled, accepted_minor, paid, lost, offers: _ }) in orders {
+            write!(out, "{id}{state:?}{history:?}{meddled}{accepted_minor:?}{paid}{lost:?}")?;
         }
-        write!(out, "{offers:?}{ended:?}{closed:?}{keys:?}{refs:?}")?;
+        write!(out, "{offers:?}{ended:?}{closed:?}{keys:?}{refs:?}{next_duties:?}{frames:?}{disputes:?}")?;
         riders.iter().try_for_each(|(id, (profile, duty))| write!(out, "{id}{}{duty}", profile.status))
     }
 
@@ -145,6 +183,8 @@ impl Store {
             meddled: false,
             accepted_minor: None,
             paid: false,
+            lost: Vec::new(),
+            offers: Vec::new(),
         };
         self.open.insert(spec.id);
         let before = self.orders.insert(spec.id, row);
@@ -179,7 +219,10 @@ impl Store {
         let (from, to) = (&row.state, &write.state);
         ensure(to.version == from.version + 1, || format!("{id} skips from {} to {}", from.version, to.version))?;
         ensure(!from.status.is_end(), || format!("{id} changed after its end, from {} to {}", from.status, to.status))?;
-        ensure(follows(from.status, to.status), || format!("{id} went from {} to {}", from.status, to.status))?;
+        let disputed = write.dispute.is_some() && from.status == to.status;
+        ensure(disputed || follows(from.status, to.status), || {
+            format!("{id} went from {} to {}", from.status, to.status)
+        })?;
         if let (Some(before), Some(after)) = (from.rider, to.rider) {
             let released = write.events.iter().any(|event| event.kind == "unassigned");
             ensure(before == after || released, || {
@@ -191,6 +234,15 @@ impl Store {
         numbers_follow(id, from, &write.events, to.version)?;
         let next = from.next_seq + i32::try_from(write.events.len()).unwrap();
         ensure(to.next_seq == next, || format!("the next number of {id} is {}, not {next}", to.next_seq))?;
+        if let Some(lost) = from.rider.filter(|_| to.rider.is_none())
+            && !row.lost.contains(&lost)
+        {
+            row.lost.push(lost);
+        }
+        if let Some(DisputeChange::Open(record)) = write.dispute.as_deref() {
+            ensure(from.status == to.status, || format!("{id} moved with a dispute"))?;
+            self.disputes.open(record)?;
+        }
         for offer in write.offers.iter().filter(|offer| offer.state == OfferState::Accepted) {
             ensure(to.rider == Some(offer.rider), || {
                 format!("{id} was accepted by {} for {:?}", offer.rider, to.rider)
@@ -205,9 +257,18 @@ impl Store {
             let rider = offer.rider;
             let other = self.open_offers.iter().find(|open| self.offers[*open].rider == rider);
             ensure(other.is_none(), || format!("{rider} is asked for {id} and has {other:?} open"))?;
+            // Refusals are forgotten with an acceptance, and with a new round.
+            let earlier = row.offers.iter().rev().map(|id| &self.offers[id]);
+            let since = earlier.take_while(|earlier| earlier.state != OfferState::Accepted);
+            let mut declined = since.filter(|earlier| earlier.state == OfferState::Declined);
+            let again = declined.any(|earlier| (earlier.rider, earlier.round) == (offer.rider, offer.round));
+            ensure(!again, || format!("{id} is offered to {} again, who declined it in this round", offer.rider))?;
+            row.offers.push(offer.id);
         }
         if write.events.iter().any(|event| event.kind == "assigned" && event.actor.kind == ActorKind::Operator) {
             row.accepted_minor = Some(row.spec.payout_minor + bonus_minor(&self.terms, from.round));
+            // Refusals are forgotten with it, as with an acceptance.
+            row.offers.clear();
         }
         let promised = row.accepted_minor.filter(|_| to.rider.is_some());
         ensure(to.payout_minor == promised, || format!("{id} pays {:?}, promised is {promised:?}", to.payout_minor))?;
@@ -287,8 +348,14 @@ impl Store {
         involved.extend(offers.iter().map(|offer| offer.rider));
         let live = |id: &RiderId, duty: Duty| matches!(duty, Duty::On | Duty::Break) || involved.contains(id);
         let riders = self.riders.iter().filter(|(id, (_, duty))| live(id, *duty));
-        let riders: Vec<StoredRider> =
-            riders.map(|(_, (profile, duty))| StoredRider { profile: profile.clone(), duty: *duty }).collect();
+        let riders: Vec<StoredRider> = riders
+            .map(|(id, (profile, duty))| StoredRider {
+                profile: profile.clone(),
+                duty: *duty,
+                next_duty: self.next_duties.get(id).copied(),
+                duty_why: None,
+            })
+            .collect();
         // What was stored long before cannot have ended lately: a write waits for minutes at most.
         let lately = |at: Timestamp| at >= now - MEMORY;
         let ended = self.ended.iter().rev().map(|id| (id, &self.orders[id])).map_while(|(id, row)| {
@@ -300,7 +367,38 @@ impl Store {
         let closed = self.closed.iter().rev().map(|id| &self.offers[id]);
         let closed = closed.take_while(|offer| offer.closed_at.is_some_and(lately));
         let closed = closed.filter(|offer| known.contains(&offer.rider)).cloned().collect();
-        CityImage { ended: ended.collect(), orders, offers, riders, closed }
+        let refused = self.closed.iter().map(|id| &self.offers[id]).filter(|offer| {
+            let refusal = matches!(offer.state, OfferState::Accepted | OfferState::Declined | OfferState::Expired);
+            let asks = |id: &OrderId| self.open.contains(id) && self.orders[id].state.round == offer.round;
+            refusal && offer.orders.iter().any(asks)
+        });
+        CityImage {
+            ended: ended.collect(),
+            refused: refused.cloned().collect(),
+            orders,
+            offers,
+            riders,
+            closed,
+            frames: self.frames.image(now - MEMORY),
+            claims: self.claims(now),
+            disputes: self.disputes.image(),
+            wrong_codes: Vec::new(),
+        }
+    }
+
+    fn claims(&self, now: Timestamp) -> Vec<StoredClaim> {
+        let since = now - DispatchPolicy::default().max_report_age();
+        let claim = |(id, row): (&OrderId, &Row)| {
+            let end = row.state.ended_at.map(|at| (row.state.status, at));
+            let mut riders = row.lost.clone();
+            match row.state.status {
+                OrderStatus::Cancelled => riders.extend(row.state.rider),
+                _ => riders.retain(|rider| Some(*rider) != row.state.rider),
+            }
+            let counts = !riders.is_empty() && end.is_none_or(|(_, at)| at >= since);
+            counts.then_some(StoredClaim { order: *id, end, riders })
+        };
+        self.orders.iter().filter_map(claim).collect()
     }
 
     /// Every order that ended well was paid, once, and no other.

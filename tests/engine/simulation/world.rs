@@ -16,7 +16,7 @@ use dispatch_engine::{
     },
     engine::{
         City, Defect,
-        command::{Command, RejectReason},
+        command::{Command, Outcome, Refusal, RejectReason},
         effect::{Alert, Effect, Write},
         invariants,
         wake::WakeWhy,
@@ -31,11 +31,12 @@ use super::{
     device::Device,
     ensure,
     faults::Faults,
-    fleet::{Down, Frame},
+    fleet::{Down, Frame, frame_id},
     journal::Journal,
     merchants::Request,
     operators::Act,
     policies,
+    repeats::recall,
     store::Store,
 };
 use crate::harness::{START, at, settings};
@@ -330,9 +331,12 @@ impl World {
                 };
                 match asker {
                     Asker::Device { rider, session, intent } => {
-                        self.auditor.told(&self.store, Some(rider), &result)?;
-                        if intent > 0 {
-                            self.judge_repeat(rider, intent, &result)?;
+                        let stored = self.store.frames.answer(rider, &frame_id(intent));
+                        let result = recall(result, stored);
+                        let repeated = intent > 0 && self.judge_repeat(rider, intent, &result)?;
+                        // An old duty, said again, is judged as a repetition.
+                        if !(repeated && matches!(result, Ok(Outcome::Duty { .. }))) {
+                            self.auditor.told(&self.store, Some(rider), &result)?;
                         }
                         self.send_down(rider, session, Down::Answer(intent, result));
                     }
@@ -360,26 +364,19 @@ impl World {
                     WakeWhy::AutoOffWarning => "silence warned",
                 });
             }
+            Effect::Alert(Alert::Disputed { .. }) => self.count("disputed"),
             Effect::Alert(_) | Effect::Measure(_) => {}
         }
         Ok(())
     }
 
-    fn judge_repeat(
-        &mut self,
-        rider: RiderId,
-        intent: u64,
-        result: &Result<dispatch_engine::engine::command::Outcome, dispatch_engine::engine::command::Refusal>,
-    ) -> Checked {
-        let mut repeats = std::mem::take(&mut self.auditor.repeats);
-        let known = |order| self.auditor.version_known(order);
-        let ended = |order| self.store.orders.get(&order).and_then(|row| row.state.ended_at);
-        let verdict = repeats.judge(self.now, (rider, intent), result, &self.store, known, ended);
-        self.auditor.repeats = repeats;
-        if verdict? {
+    fn judge_repeat(&mut self, rider: RiderId, intent: u64, result: &Result<Outcome, Refusal>) -> Result<bool, String> {
+        let stored = self.store.frames.answer(rider, &frame_id(intent));
+        let repeated = self.auditor.repeats.judge(self.now, (rider, intent), result, stored)?;
+        if repeated {
             self.count("request repeated");
         }
-        Ok(())
+        Ok(repeated)
     }
 
     fn tick(&mut self) -> Checked {

@@ -26,7 +26,7 @@ use crate::{
     actors::city::Engaged,
     domain::{device::PushDevice, ids::RiderId, rider::RiderProfile},
     metrics::Metrics,
-    store::{self, Db, StoreError},
+    store::{self, Db, StoreError, riders::StoredDuty},
 };
 
 use super::options::Options;
@@ -38,7 +38,7 @@ pub type Place = OwnedSemaphorePermit;
 #[derive(Debug)]
 pub enum Admitted {
     /// This is the rider; go on to the city.
-    In(Box<RiderProfile>, Place),
+    In(Box<RiderProfile>, StoredDuty, Place),
     /// There is no such rider.
     UnknownRider,
     /// The database does not answer, or the rider's row cannot be read.
@@ -246,7 +246,7 @@ async fn let_in(shared: &Shared, tickets: Vec<Ticket>, places: Vec<Place>) -> Re
         // One rider may stand here with two devices.
         let admitted = match profiles.get(&ticket.rider) {
             _ if failed.is_some() => Admitted::StoreUnavailable,
-            Some(Some(profile)) => Admitted::In(Box::new(profile.clone()), place),
+            Some(Some((profile, duty))) => Admitted::In(Box::new(profile.clone()), *duty, place),
             Some(None) => Admitted::StoreUnavailable,
             None => Admitted::UnknownRider,
         };
