@@ -206,7 +206,8 @@ fn an_order_changes_hands_before_its_goods_do_and_never_after() {
     };
     assert!(town.notices.iter().any(lost));
     let stranger = town.step(1, order, Step::PickedUp);
-    assert_eq!(town.answer(stranger), Some(&Err(Refusal::NotYourOrder)));
+    // Who says that the goods are in hand is not brushed aside: people decide.
+    assert_eq!(town.answer(stranger), Some(&Err(Refusal::Disputed)));
     // The same again is done already.
     let again = operate(&mut town, order, reassign(2));
     assert_eq!(receipt(&town, again), (OrderStatus::Assigned, 5));

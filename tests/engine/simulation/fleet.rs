@@ -66,9 +66,13 @@ const FLEET: [(Vehicle, u32, f64); 13] = [
     (Vehicle::Walking, 2, 1.4),
 ];
 
+/// Riders of a fleet that is too small for its orders.
+const SHORT: usize = 4;
+
 impl World {
     pub fn hire(&mut self) {
-        for (n, (vehicle, capacity_units, speed)) in (0..).zip(FLEET) {
+        let short = self.settings.policy.max_active_orders > 2;
+        for (n, (vehicle, capacity_units, speed)) in (0..).zip(FLEET).take(if short { SHORT } else { FLEET.len() }) {
             let id = rider(n);
             let mut profile = profile(id);
             (profile.vehicle, profile.capacity_units) = (vehicle, capacity_units);

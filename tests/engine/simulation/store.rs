@@ -258,7 +258,7 @@ impl Store {
             let other = self.open_offers.iter().find(|open| self.offers[*open].rider == rider);
             ensure(other.is_none(), || format!("{rider} is asked for {id} and has {other:?} open"))?;
             // Refusals are forgotten with an acceptance, and with a new round.
-            let earlier = row.offers.iter().rev().map(|id| &self.offers[id]);
+            let earlier = row.offers.iter().rev().filter_map(|id| self.offers.get(id));
             let since = earlier.take_while(|earlier| earlier.state != OfferState::Accepted);
             let mut declined = since.filter(|earlier| earlier.state == OfferState::Declined);
             let again = declined.any(|earlier| (earlier.rider, earlier.round) == (offer.rider, offer.round));

@@ -164,8 +164,10 @@ impl World {
         let faults = Faults::draw(&mut rng);
         let mut settings = settings();
         settings.policy = policies::draw(&mut rng);
-        // In every other seed riders are offered work ahead.
+        // In every other seed riders are offered work ahead, in half of those because there are too few of them.
         settings.policy.max_active_orders = [1, 1, 2, 3][usize::try_from(plan.seed % 4).unwrap()];
+        // These riders report the place of their last stop all the way to the next one.
+        settings.policy.forward_within_s = 1_500;
         let terms = settings.policy.clone();
         Self {
             plan,
