@@ -3,6 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use serde_json::Value;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
@@ -32,7 +33,7 @@ use crate::{
     },
     wire::{
         problem::Problem,
-        rest::{CancelOrder, ChangeReady, Contact, OrderBody, OrderPage, OrderReceipt},
+        rest::{CancelOrder, ChangeReady, Contact, OrderBody, OrderEventBody, OrderPage, OrderReceipt},
     },
 };
 
@@ -78,8 +79,18 @@ pub async fn get_order(
         _ => None,
     };
     let events = store::orders::events(&deps.db, id).await?;
-    let events = Some(events.into_iter().map(event_body).collect());
+    let knows_the_fleet = matches!(caller.0, Principal::Operator { .. } | Principal::Admin { .. });
+    let told = |event| if knows_the_fleet { event_body(event) } else { without_rivals(event_body(event)) };
+    let events = Some(events.into_iter().map(told).collect());
     Ok(web::Json(OrderBody { events, contact, ..order_body(order, &caller.0) }))
+}
+
+/// An event for whom the fleet around a pickup is no business of.
+fn without_rivals(mut event: OrderEventBody) -> OrderEventBody {
+    if let Value::Object(data) = &mut event.data {
+        data.remove("why");
+    }
+    event
 }
 
 /// Orders, newest first. Merchants see their own.

@@ -59,7 +59,12 @@ async fn an_order_is_explained_to_operators_before_and_after_a_restart() {
     assert_eq!(event["data"]["why"]["excluded"], json!({ "busy": 1 }));
     assert_eq!(told["now"]["why"]["excluded"], json!({ "busy": 1 }));
 
-    ask(&app, id, &token("merchant", &merchant.to_string())).await.problem(403, "wrong_role");
+    let its_merchant = token("merchant", &merchant.to_string());
+    ask(&app, id, &its_merchant).await.problem(403, "wrong_role");
+    // Nor in the history that it may read.
+    let read = answer(app.request(Method::GET, &format!("/v1/orders/{id}"), &its_merchant)).await.ok(200).clone();
+    let offered = read["events"].as_array().unwrap().iter().find(|event| event["kind"] == "offered").unwrap();
+    assert!(offered["data"].get("why").is_none() && offered["data"].get("rider").is_some(), "{offered}");
     ask(&app, id, &token("rider", &rider)).await.problem(403, "wrong_role");
     ask(&app, id, &token_for("operator", "olga", &["elsewhere"])).await.problem(404, "unknown_order");
     ask(&app, Uuid::new_v4(), &token("admin", "ada")).await.problem(404, "unknown_order");
