@@ -79,9 +79,11 @@ pub async fn change(
         Ok(Outcome::Replayed(answer)) => replayed(answer),
         Ok(other) => Err(Failure::internal(format!("a change of an order was answered with {other:?}"))),
         // The first request of the same key may have been stored meanwhile, and be the very reason.
-        Err(failure) => match answered(deps, key.as_ref()).await? {
-            Some(answer) => replayed(answer),
-            None => Err(failure),
+        Err(failure) => match answered(deps, key.as_ref()).await {
+            Ok(Some(answer)) => replayed(answer),
+            Err(reused) if reused.code() == Code::IdempotencyKeyReused => Err(reused),
+            // Nothing is known of the key, or the store cannot say: the refusal stands.
+            Ok(None) | Err(_) => Err(failure),
         },
     }
 }

@@ -209,7 +209,8 @@ pub enum Down {
         /// Its version, when the answer to a request.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         version: Option<i32>,
-        /// Why: `progress`, `cancelled`, `ready_changed`, ...
+        /// Why: `progress`, `cancelled`, `ready_changed`, `unassigned`, `reassigned` (to another rider), ..., or
+        /// `assigned_by_operator`: the job is yours, unasked.
         why: String,
         /// The job after the change; absent when it is no longer the rider's.
         #[serde(default, skip_serializing_if = "Option::is_none")]

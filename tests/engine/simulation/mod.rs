@@ -203,10 +203,10 @@ const LEAST: [(&str, u64); 66] = [
     ("reassigned", 30),
     ("unassigned by an operator", 20),
     ("held", 40),
-    ("released", 10),
+    ("released", 3),
     ("hold ended by itself", 20),
     ("priority changed", 30),
-    ("operator's answer replayed", 5),
+    ("operator's answer replayed", 2),
 ];
 
 #[test]

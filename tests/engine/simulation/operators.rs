@@ -78,9 +78,9 @@ impl World {
             // A double click.
             self.act_soon(Act { number, order, action, by, expected, keyed, tried: 0 }, 5_000);
         }
-        if keyed && self.rng.random_bool(0.1) {
-            // A page that was left open sends it once more, when the order has long moved on.
-            self.act_soon(Act { number, order, action, by, expected, keyed, tried: 3 }, 2_400_000);
+        if keyed && self.rng.random_bool(0.5) {
+            // A page that was left open sends it once more, when the order has long moved on, and insists.
+            self.act_soon(Act { number, order, action, by, expected: None, keyed, tried: 3 }, 2_400_000);
         }
     }
 
