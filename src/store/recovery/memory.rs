@@ -53,12 +53,17 @@ async fn refused(db: &Db, city: &CityCode, orders: &[(OrderSpec, OrderState)]) -
         return Ok(Vec::new());
     }
     let ids: Vec<Uuid> = rounds.keys().map(|order| order.0).collect();
+    // One look into the index per order: asked for all of them at once, it compares each key with each. OFFSET 0 keeps the
+    // planner from reading the whole table for each order, when it knows nothing of the table yet.
     let rows = sqlx::query_as!(
         OfferRow,
-        "SELECT id, job_id, rider_id, order_ids, state, round, reason, payout_minor, currency, pickup_eta_ms,
-                pickup_distance_m, sent_at, seen_at, expires_at, closed_at, pay_policy_version
-         FROM offers WHERE order_ids && $1 AND city = $2 AND state IN ('accepted', 'declined', 'expired')
-         ORDER BY closed_at, id",
+        "SELECT f.id, f.job_id, f.rider_id, f.order_ids, f.state, f.round, f.reason, f.payout_minor, f.currency,
+                f.pickup_eta_ms, f.pickup_distance_m, f.sent_at, f.seen_at, f.expires_at, f.closed_at,
+                f.pay_policy_version
+         FROM UNNEST($1::uuid[]) AS u (id)
+         CROSS JOIN LATERAL (SELECT * FROM offers WHERE order_ids @> ARRAY[u.id] OFFSET 0) AS f
+         WHERE f.city = $2 AND f.state IN ('accepted', 'declined', 'expired')
+         ORDER BY f.closed_at, f.id",
         &ids,
         city.as_str(),
     )
