@@ -163,6 +163,18 @@ enum Met {
 }
 
 impl Answered {
+    /// Writes down what later answers depend on. In which order answers were given matters for forgetting them only.
+    #[cfg(feature = "fault-injection")]
+    pub fn describe(&self, out: &mut impl std::fmt::Write) -> std::fmt::Result {
+        let Self { now: _, known, line: _, flights, asked } = self;
+        for (rider, answers) in known {
+            let mut answers: Vec<_> = answers.iter().map(|known| (&known.key.id, &known.given)).collect();
+            answers.sort_unstable_by_key(|(id, _)| *id);
+            write!(out, "{rider}{answers:?}")?;
+        }
+        write!(out, "{flights:?}{asked:?}")
+    }
+
     pub fn clock(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
     }
@@ -408,44 +420,5 @@ impl City {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use uuid::Uuid;
-
-    fn known(n: u8, at: i64) -> Known {
-        let key = FrameKey { id: n.to_string(), digest: [n; 32] };
-        Known { key, given: Given::First(FirstAnswer::Declined), at: Timestamp::from_millis(at) }
-    }
-
-    #[test]
-    fn the_memory_is_bounded_in_number_and_in_time() {
-        let mut answered = Answered::default();
-        let rider = RiderId(Uuid::from_u128(1));
-        for n in 0..=200 {
-            answered.remember(rider, known(n, i64::from(n)));
-        }
-        assert_eq!(answered.known[&rider].len(), PER_RIDER);
-        let key = FrameKey { id: "200".into(), digest: [200; 32] };
-        assert!(matches!(answered.meet(rider, &key, ReplyTo(1)), Met::Answered(_)));
-        assert!(matches!(answered.meet(rider, &FrameKey { digest: [0; 32], ..key.clone() }, ReplyTo(1)), Met::Reused));
-        answered.forget(Timestamp::from_millis(199) + MEMORY + std::time::Duration::from_millis(1));
-        assert_eq!(answered.known[&rider].len(), 1);
-        answered.forget(Timestamp::FAR_FUTURE);
-        assert!(answered.known.is_empty() && answered.line.is_empty());
-        assert!(matches!(answered.meet(rider, &key, ReplyTo(1)), Met::New));
-    }
-
-    #[test]
-    fn stored_answers_read_back() {
-        for answer in [
-            FirstAnswer::Duty { duty: Duty::On, next: Some(Duty::Off) },
-            FirstAnswer::Accepted { order: OrderId(Uuid::from_u128(7)), version: 3 },
-            FirstAnswer::Stepped { order: OrderId(Uuid::from_u128(7)), status: OrderStatus::Delivered, version: 9 },
-            FirstAnswer::Declined,
-            FirstAnswer::OtpLocked,
-        ] {
-            let stored = serde_json::to_value(answer).unwrap();
-            assert_eq!(FirstAnswer::deserialize(&stored).unwrap(), answer, "{stored}");
-        }
-    }
-}
+#[path = "answered_tests.rs"]
+mod tests;

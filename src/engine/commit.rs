@@ -80,6 +80,10 @@ impl City {
             ) => {}
         }
         if let Some(order) = order {
+            if let Some(rider) = self.orders.get(&order).and_then(|live| live.state.rider) {
+                // Whatever was stored of an order in hand may change what its rider's plan comes to.
+                self.plan_changed(now, rider);
+            }
             self.withdraw_if_unwilling(now, order);
             self.resume(now, order);
         }

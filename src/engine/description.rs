@@ -68,9 +68,7 @@ impl City {
             out,
             "{pending:?}{placing}{deferred:?}{closed_offers:?}{ended_orders:?}{memory:?}{duty_unsaved:?}{unsaved:?}"
         )?;
-        write!(
-            out,
-            "{last_tick:?}{grace_until:?}{effects:?}{most_active}{hold_alarms:?}{displacing:?}{answered:?}{contested:?}"
-        )
+        write!(out, "{last_tick:?}{grace_until:?}{effects:?}{most_active}{hold_alarms:?}{displacing:?}{contested:?}")?;
+        answered.describe(out)
     }
 }

@@ -29,6 +29,7 @@ mod order_queue;
 mod orders;
 mod payout;
 mod progress;
+mod refusal;
 mod report;
 mod restore;
 pub mod rider_index;

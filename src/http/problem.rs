@@ -395,7 +395,7 @@ mod tests {
 
     #[test]
     fn the_documentation_lists_every_refusal() {
-        let source = include_str!("../engine/command.rs").split_once("pub const fn code").unwrap().1;
+        let source = include_str!("../engine/refusal.rs").split_once("pub const fn code").unwrap().1;
         let codes: Vec<&str> =
             source.lines().filter_map(|line| line.split_once("=> \"")?.1.split('"').next()).collect();
         assert!(codes.len() > 15);

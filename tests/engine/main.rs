@@ -9,6 +9,7 @@ mod forward;
 mod frames;
 mod harness;
 mod offers;
+mod offers_restart;
 mod operators;
 mod operators_races;
 mod refusals;

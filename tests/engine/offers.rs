@@ -8,17 +8,15 @@ use dispatch_engine::{
         policy::DispatchPolicy,
     },
     engine::{
-        City, CityImage,
         command::{Answer, Command, Outcome, Refusal, RejectReason},
         effect::{Notice, OfferRecord, Write},
-        invariants,
         view::{OrderView, WaitReason},
     },
 };
 
 use super::harness::*;
 
-const DECLINE: fn() -> Answer = || Answer::Decline { reason: "too far".into() };
+pub const DECLINE: fn() -> Answer = || Answer::Decline { reason: "too far".into() };
 
 pub fn under(policy: DispatchPolicy) -> Town {
     assert_eq!(policy.validate(), Ok(()));
@@ -30,7 +28,7 @@ pub fn set_policy(town: &mut Town, policy: DispatchPolicy) {
     town.apply(Command::SetCity(Box::new(dispatch_engine::domain::city::City { policy, ..settings() })));
 }
 
-fn batch_of(offer_batch: u32) -> DispatchPolicy {
+pub fn batch_of(offer_batch: u32) -> DispatchPolicy {
     DispatchPolicy { offer_batch, ..DispatchPolicy::default() }
 }
 
@@ -62,7 +60,7 @@ pub fn see(town: &mut Town, n: u128) {
     town.ask(|reply| Command::OfferSeen { rider: rider(n), session, offer, reply });
 }
 
-fn closed_as(town: &Town, n: u128) -> Option<&'static str> {
+pub fn closed_as(town: &Town, n: u128) -> Option<&'static str> {
     town.notices.iter().rev().find_map(|(to, notice)| match notice {
         Notice::OfferClosed { why, .. } if *to == rider(n) => Some(*why),
         _ => None,
@@ -70,7 +68,7 @@ fn closed_as(town: &Town, n: u128) -> Option<&'static str> {
 }
 
 /// Every stored record of offers, in order.
-fn records(town: &Town) -> Vec<OfferRecord> {
+pub fn records(town: &Town) -> Vec<OfferRecord> {
     let of = |write: &Write| match write {
         Write::Order(write) => write.offers.clone(),
         _ => vec![],
@@ -405,51 +403,4 @@ fn a_cancel_that_races_acceptances_has_one_winner() {
         assert_eq!((closed_as(&town, 2), town.status(id)), (Some(told), None));
         assert_eq!(town.city.counts(town.now).riders_idle, 2);
     }
-}
-
-#[test]
-fn a_restart_finds_a_whole_batch_with_the_time_that_is_left() {
-    let policy = DispatchPolicy { offer_hold_s: 30, ..batch_of(3) };
-    let mut town = under(policy.clone());
-    fleet(&mut town, 3);
-    let id = town.place(1);
-    town.wait(secs(1));
-    let decline = town.offer_to(1).unwrap();
-    town.respond(1, decline, DECLINE());
-    see(&mut town, 2);
-    let offers = [2, 3].map(|n| town.offer_to(n).unwrap());
-    let mut stored = records(&town);
-    stored.retain(|offer| offers.contains(&offer.id));
-    stored[0].seen_at = Some(town.now);
-    stored[0].state = OfferState::Seen;
-    let state = town.stored.iter().rev().find_map(|w| match w {
-        Write::Order(w) => Some(w.state.clone()),
-        _ => None,
-    });
-    let image = CityImage {
-        orders: vec![(spec(id, START), state.unwrap())],
-        offers: stored,
-        riders: [1, 2, 3].map(|n| stored_rider(n, Duty::On)).into(),
-        ..CityImage::default()
-    };
-    let now = town.now + secs(10);
-    let city = City::restore(dispatch_engine::domain::city::City { policy, ..settings() }, 2, now, image).0;
-    invariants::check(&city, now).unwrap();
-    let mut town = Town { city, now, ..Town::new() };
-    assert_eq!(view(&town, id).asked, [rider(2), rider(3)]);
-    for (n, left) in [(2, 20_000), (3, 50_000)] {
-        let session = SessionId(u64::try_from(n).unwrap());
-        let sync = town.ask_now(|reply| Command::Connect { rider: profile(rider(n)), session, reply }).unwrap();
-        let Outcome::Connected(sync) = sync else { panic!("not connected") };
-        assert_eq!(sync.open_offer.map(|offer| offer.expires_in_ms), Some(left));
-    }
-    // The hold time of the last asking still holds.
-    town.on_duty(4, beside(4));
-    town.wait(secs(19));
-    assert_eq!(town.offer_to(4), None);
-    town.wait(secs(2));
-    assert!(town.offer_to(4).is_some());
-    let taken = town.respond(3, offers[1], Answer::Accept);
-    assert!(matches!(town.answer(taken), Some(Ok(Outcome::Accepted(_)))));
-    assert_eq!(closed_as(&town, 4), Some("taken"));
 }

@@ -208,9 +208,9 @@ fn an_order_changes_hands_before_its_goods_do_and_never_after() {
     let stranger = town.step(1, order, Step::PickedUp);
     // Who says that the goods are in hand is not brushed aside: people decide.
     assert_eq!(town.answer(stranger), Some(&Err(Refusal::Disputed)));
-    // The same again is done already.
+    // The same again is done already; the dispute has its own version.
     let again = operate(&mut town, order, reassign(2));
-    assert_eq!(receipt(&town, again), (OrderStatus::Assigned, 5));
+    assert_eq!(receipt(&town, again), (OrderStatus::Assigned, 6));
     town.step(2, order, Step::PickedUp);
     for action in [reassign(1), OperatorAction::Unassign] {
         let answer = operate(&mut town, order, action);

@@ -249,9 +249,11 @@ fn states_are_the_same_whatever_the_engine_called_its_ids() {
         actions.iter().for_each(|action| model.perform(*action).unwrap());
         model.fingerprint().unwrap()
     };
+    // The engine names the two writes in the order in which it makes them.
+    let pause = |rider| Action::Ask(rider, Ask::Duty(Duty::Break));
+    let one = after(&[pause(0), pause(1), Action::Commit, Action::Commit]);
+    assert_eq!(one, after(&[pause(1), pause(0), Action::Commit, Action::Commit]));
     let lost = [Action::Tick, Action::Commit, Action::Lost(0), Action::Hello(0)];
-    let lost_before = [Action::Tick, Action::Lost(0), Action::Commit, Action::Hello(0)];
-    assert_eq!(after(&lost), after(&lost_before));
     let twice = [Action::Tick, Action::Commit, Action::Hello(0), Action::LostLate(0), Action::LostLate(0)];
     assert_eq!(after(&twice), after(&twice[..3]));
     assert_ne!(after(&lost), after(&twice));

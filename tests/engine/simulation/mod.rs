@@ -25,6 +25,7 @@ mod merchants;
 mod operators;
 mod policies;
 pub mod repeats;
+mod rules;
 pub mod store;
 mod told;
 mod world;

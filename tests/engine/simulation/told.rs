@@ -1,6 +1,6 @@
 //! What the model of Postgres holds of frames and of disputes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use dispatch_engine::{
     domain::{
@@ -45,6 +45,11 @@ impl Frames {
                 None
             }
         }
+    }
+
+    /// Writes down what later answers depend on.
+    pub fn describe(&self, out: &mut impl fmt::Write) -> fmt::Result {
+        self.0.iter().try_for_each(|((rider, id), frame)| write!(out, "{rider}{id}{:?}", frame.answer))
     }
 
     pub fn give_back(&mut self, write: &Write) {
