@@ -50,7 +50,7 @@ impl City {
             }
             (Then::Duty { rider, duty, reason, asked, .. }, _) => self.duty_stored(now, rider, duty, reason, asked),
             (Then::OfferNoted { .. }, _) => {}
-            (Then::Parked, Some(order)) => self.parked_stored(order),
+            (Then::Parked, Some(order)) => self.parked_stored(now, order),
             (Then::SearchResumed, Some(order)) => self.search_resumed(order),
             (Then::Explained, _) => {}
             (Then::Operated { deed, withdrawn, reply }, Some(order)) => {

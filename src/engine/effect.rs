@@ -139,7 +139,6 @@ pub enum Measure {
 
 /// One unit of the journal: stored whole or not at all, exactly once under its transition id.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "a write travels in a box, and few of many are placements")]
 pub enum Write {
     /// A new order.
     Place(PlaceWrite),

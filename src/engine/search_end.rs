@@ -51,10 +51,12 @@ impl City {
     }
 
     /// The order is stored as waiting for an operator: they are told.
-    pub(super) fn parked_stored(&mut self, order: OrderId) {
+    pub(super) fn parked_stored(&mut self, now: Timestamp, order: OrderId) {
         if let Some(live) = self.orders.get_mut(&order) {
             live.exhausted_since = None;
         }
+        // The policy may have changed while the journal had it.
+        self.watch_round(now, order);
         self.alert(Alert::NeedsOperator(order));
     }
 

@@ -256,7 +256,8 @@ impl City {
                 }
             } else if over && self.settings.policy.is_last_round(round) && self.may_give_up(custody) {
                 self.give_up(now, order);
-            } else if over && let Some(live) = self.orders.get_mut(&order) {
+            } else if over && let Some(live) = self.orders.get_mut(&order).filter(|live| !live.pending) {
+                // A write that is with the journal would bring the old round back.
                 live.forget_refusals();
                 live.exhausted_since = None;
                 live.state.round += 1;

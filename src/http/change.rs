@@ -46,6 +46,7 @@ impl Changed {
 ///
 /// # Errors
 /// What the city or the store refuses with; `unknown_order` for an order of another city.
+#[expect(clippy::too_many_arguments, reason = "what a request for a change says, each of its own type")]
 pub async fn change(
     deps: &Deps,
     caller: &Principal,

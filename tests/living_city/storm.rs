@@ -14,6 +14,7 @@ use dispatch_engine::{
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rand::RngExt;
 use serde_json::json;
+use sqlx::Executor;
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
@@ -230,11 +231,17 @@ async fn everybody_gets_back_in_and_no_offer_is_lost() {
     eventually("orders are at work", async || delivered() >= 4).await;
     let turned_away = figure(&app, r#"dispatch_rider_joins_total{result="busy"} "#).await;
 
-    // The network goes, for everybody at once.
+    // The network goes, for everybody at once; the riders cannot be read until the line is full.
     let before = delivered();
+    let mut slow = app.db().begin().await.unwrap();
+    slow.execute("LOCK TABLE riders IN ACCESS EXCLUSIVE MODE").await.unwrap();
     cut.send_replace(());
+    eventually("some are turned away", async || {
+        figure(&app, r#"dispatch_rider_joins_total{result="busy"} "#).await > turned_away
+    })
+    .await;
+    slow.rollback().await.unwrap();
     eventually("everybody is back", async || all(&idle, |told| told.welcomes >= 2)).await;
-    assert!(figure(&app, r#"dispatch_rider_joins_total{result="busy"} "#).await > turned_away, "it was no storm");
     assert!(all(&idle, |told| told.byes.iter().all(|(why, after)| why == "busy" && *after <= 5_000)));
     // Each offer that was open is told again under its id, and can still be taken.
     eventually("every offer is taken", async || all(&hesitant, |told| told.assigned.len() == 1)).await;

@@ -70,7 +70,6 @@ enum Phase {
 
 /// What to do next.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "carried out at once, one at a time")]
 pub enum Step {
     /// Nothing.
     Nothing,

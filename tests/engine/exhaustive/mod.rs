@@ -244,15 +244,19 @@ fn a_store_without_epochs_is_caught() {
 
 #[test]
 fn states_are_the_same_whatever_the_engine_called_its_ids() {
-    let after = |actions: &[Action]| {
-        let mut model = Model::new(SESSIONS.into()).unwrap();
+    let in_world = |scenario: Scenario, actions: &[Action]| {
+        let mut model = Model::new(scenario.into()).unwrap();
         actions.iter().for_each(|action| model.perform(*action).unwrap());
         model.fingerprint().unwrap()
     };
+    let after = |actions: &[Action]| in_world(SESSIONS, actions);
     // The engine names the two writes in the order in which it makes them.
     let pause = |rider| Action::Ask(rider, Ask::Duty(Duty::Break));
-    let one = after(&[pause(0), pause(1), Action::Commit, Action::Commit]);
-    assert_eq!(one, after(&[pause(1), pause(0), Action::Commit, Action::Commit]));
+    let one = in_world(Scenario { riders: 2, ..SESSIONS }, &[pause(0), pause(1), Action::Commit, Action::Commit]);
+    assert_eq!(
+        one,
+        in_world(Scenario { riders: 2, ..SESSIONS }, &[pause(1), pause(0), Action::Commit, Action::Commit])
+    );
     let lost = [Action::Tick, Action::Commit, Action::Lost(0), Action::Hello(0)];
     let twice = [Action::Tick, Action::Commit, Action::Hello(0), Action::LostLate(0), Action::LostLate(0)];
     assert_eq!(after(&twice), after(&twice[..3]));

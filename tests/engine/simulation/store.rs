@@ -259,9 +259,10 @@ impl Store {
             let other = self.open_offers.iter().find(|open| self.offers[*open].rider == rider);
             ensure(other.is_none(), || format!("{rider} is asked for {id} and has {other:?} open"))?;
             // Refusals are forgotten with an acceptance, and with a new round.
-            let earlier = row.offers.iter().rev().filter_map(|id| self.offers.get(id));
-            let since = earlier.take_while(|earlier| earlier.state != OfferState::Accepted);
-            let mut declined = since.filter(|earlier| earlier.state == OfferState::Declined);
+            let earlier: Vec<_> = row.offers.iter().filter_map(|id| self.offers.get(id)).collect();
+            let of = |state: OfferState| earlier.iter().filter(move |earlier| earlier.state == state);
+            let taken = of(OfferState::Accepted).filter_map(|earlier| earlier.closed_at).max();
+            let mut declined = of(OfferState::Declined).filter(|earlier| earlier.closed_at > taken);
             let again = declined.any(|earlier| (earlier.rider, earlier.round) == (offer.rider, offer.round));
             ensure(!again, || format!("{id} is offered to {} again, who declined it in this round", offer.rider))?;
             row.offers.push(offer.id);
