@@ -31,7 +31,7 @@ impl Default for Options {
             placement_share: 0.75,
             max_batch: 512,
             max_wait_ms: 2,
-            attempt_ms: 30_000,
+            attempt_ms: 10_000,
             silent_ms: 1_000,
             retry_min_ms: 50,
             retry_max_ms: 2_000,
