@@ -268,7 +268,7 @@ impl Store {
             row.offers.push(offer.id);
         }
         if write.events.iter().any(|event| event.kind == "assigned" && event.actor.kind == ActorKind::Operator) {
-            row.accepted_minor = Some(row.spec.payout_minor + bonus_minor(&self.terms, from.round));
+            row.accepted_minor = Some(row.spec.payout_minor + bonus_minor(&self.terms, to.round));
             // Refusals are forgotten with it, as with an acceptance.
             row.offers.clear();
         }
