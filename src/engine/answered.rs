@@ -284,6 +284,7 @@ const fn lasts(refusal: &Refusal) -> bool {
             | Refusal::BadDuty
             | Refusal::UnknownOffer
             | Refusal::OfferClosed(_)
+            | Refusal::OfferTaken
             | Refusal::UnknownOrder
             | Refusal::NotYourOrder
             | Refusal::IllegalStep(_)

@@ -118,8 +118,8 @@ impl City {
                 reply.into_iter().for_each(|reply| self.answer_rejected(reply, why));
             }
             Then::NextDuty { rider, next, before, reply } => {
-                self.next_duty_refused(now, rider, next, before);
-                self.answer_rejected(reply, why);
+                self.next_duty_refused(now, rider, next, before, reply.is_some());
+                reply.into_iter().for_each(|reply| self.answer_rejected(reply, why));
             }
             Then::Duty { rider, number, duty, reason, asked } => {
                 // The frame that is known is the first one's; whoever asked the same beside it has not been answered.

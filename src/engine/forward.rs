@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::domain::{
     duty::{Duty, DutyReason},
-    ids::RiderId,
+    ids::{OrderId, RiderId},
     order::OrderStatus,
     position::Position,
     time::Timestamp,
@@ -227,14 +227,21 @@ impl City {
             return self.set_duty(now, rider, Duty::Off, DutyReason::Breakdown, Vec::new());
         }
         // What is carried must be handed over, or arrive, first.
-        live.next_duty = Some(Duty::Off);
-        let held = live.orders.clone();
         self.withdraw_offer_of(now, rider, "off_duty");
-        for order in held {
-            if self.orders.get(&order).is_some_and(|held| !held.state.status.is_carried()) {
-                self.take_back(now, rider, order, DutyReason::Breakdown);
-            }
+        self.plan_duty(now, rider, Duty::Off, None);
+        self.take_back_unpicked(now, rider);
+    }
+
+    /// Gives back what a rider who cannot go on has not picked up; what the journal has a write of, at a later tick.
+    pub(super) fn take_back_unpicked(&mut self, now: Timestamp, rider: RiderId) {
+        let Some(live) = self.riders.get(&rider).filter(|live| live.next_duty == Some(Duty::Off)) else { return };
+        let waits = |order: &OrderId| self.orders.get(order).is_some_and(|held| !held.state.status.is_carried());
+        let held: Vec<OrderId> = live.orders.iter().copied().filter(waits).collect();
+        if !held.is_empty() {
+            // Until the journal has them all: it may refuse.
+            self.unsaved.relieved.insert(rider);
         }
+        held.into_iter().for_each(|order| self.take_back(now, rider, order, DutyReason::Breakdown));
         self.reindex(now, rider);
     }
 

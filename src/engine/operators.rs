@@ -205,7 +205,7 @@ impl City {
             return self.reply(ask.reply, Ok(outcome));
         };
         let mut next = live.state.clone();
-        next.status = OrderStatus::Queued;
+        next.status = live.waiting_status(now);
         next.rider = None;
         next.assigned_at = None;
         next.due_at = None;

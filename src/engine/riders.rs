@@ -82,6 +82,7 @@ impl City {
                 && matches!(live.duty, Duty::Off | Duty::AutoOff)
                 && live.stored_duty == live.duty
                 && live.duties_pending == 0
+                && live.next_pending == 0
                 && live.orders.is_empty()
                 && live.offer.is_none()
                 && live.reserved.is_none()
@@ -137,8 +138,8 @@ impl City {
             self.set_duty(now, rider, Duty::Off, DutyReason::NotAllowed, Vec::new());
         } else if barred {
             // The goods in hand must arrive first.
-            live.next_duty = Some(Duty::Off);
             self.withdraw_offer_of(now, rider, "not_allowed");
+            self.plan_duty(now, rider, Duty::Off, None);
         }
         // Another vehicle takes another time.
         self.plan_changed(now, rider);
@@ -161,11 +162,11 @@ impl City {
                 // What is in hand is finished; nothing more is taken.
                 self.withdraw_offer_of(now, rider, "off_duty");
             }
-            return self.plan_duty(now, rider, duty, reply);
+            return self.plan_duty(now, rider, duty, Some(reply));
         }
         live.next_duty = None;
-        // Where something else is stored to follow, the same duty is stored once more.
-        if live.duty == duty && live.stored_next.is_none() {
+        // Where something else is stored to follow, or about to be, the same duty is stored once more.
+        if live.duty == duty && live.stored_next.is_none() && live.next_pending == 0 {
             if live.stored_duty == duty {
                 self.reply(reply, Ok(Outcome::Duty { duty, next: None }));
                 return self.reindex(now, rider);
@@ -289,16 +290,19 @@ impl City {
     }
 
     /// The rider wants another duty once the work in hand is finished: stored, so that a restart keeps the promise.
-    fn plan_duty(&mut self, now: Timestamp, rider: RiderId, next: Duty, reply: ReplyTo) {
+    /// Nobody asked for what the engine decided by itself.
+    pub(super) fn plan_duty(&mut self, now: Timestamp, rider: RiderId, next: Duty, reply: Option<ReplyTo>) {
         let Some(live) = self.riders.get_mut(&rider) else { return };
         let before = live.next_duty.replace(next);
         let duty = live.stored_duty;
-        if before == Some(next) && live.stored_next == Some(next) {
-            self.reply(reply, Ok(Outcome::Duty { duty, next: Some(next) }));
+        if before == Some(next) && live.stored_next == Some(next) && live.next_pending == 0 {
+            reply.into_iter().for_each(|reply| self.reply(reply, Ok(Outcome::Duty { duty, next: Some(next) })));
             return self.reindex(now, rider);
         }
+        live.next_pending += 1;
         let (transition, city) = (TransitionId(self.ids.next(now)), self.settings.code.clone());
-        let frame = self.frame_record(now, reply, FirstAnswer::Duty { duty, next: Some(next) });
+        let answer = FirstAnswer::Duty { duty, next: Some(next) };
+        let frame = reply.and_then(|reply| self.frame_record(now, reply, answer));
         self.pending.insert(transition, Pending { change: None, then: Then::NextDuty { rider, next, before, reply } });
         let reason = DutyReason::Rider;
         let write = DutyWrite { transition, rider, city, duty, reason, at: now, next: Some(next), frame };
@@ -307,19 +311,30 @@ impl City {
     }
 
     /// What follows the duty in force is stored.
-    pub(super) fn next_duty_stored(&mut self, rider: RiderId, next: Duty, reply: ReplyTo) {
-        let Some(live) = self.riders.get_mut(&rider) else {
-            return self.reply(reply, Ok(Outcome::Duty { duty: next, next: None }));
-        };
+    pub(super) fn next_duty_stored(&mut self, rider: RiderId, next: Duty, reply: Option<ReplyTo>) {
+        let Some(live) = self.riders.get_mut(&rider) else { return };
         live.stored_next = Some(next);
+        live.next_pending = live.next_pending.saturating_sub(1);
         let duty = live.stored_duty;
-        self.reply(reply, Ok(Outcome::Duty { duty, next: Some(next) }));
+        reply.into_iter().for_each(|reply| self.reply(reply, Ok(Outcome::Duty { duty, next: Some(next) })));
     }
 
-    /// It could not be stored: as before, unless the rider has thought again.
-    pub(super) fn next_duty_refused(&mut self, now: Timestamp, rider: RiderId, next: Duty, before: Option<Duty>) {
-        if let Some(live) = self.riders.get_mut(&rider).filter(|live| live.next_duty == Some(next)) {
-            live.next_duty = before;
+    /// It could not be stored: as before, unless the rider has thought again. What the engine decided is tried again.
+    pub(super) fn next_duty_refused(
+        &mut self,
+        now: Timestamp,
+        rider: RiderId,
+        next: Duty,
+        before: Option<Duty>,
+        asked: bool,
+    ) {
+        if let Some(live) = self.riders.get_mut(&rider) {
+            live.next_pending = live.next_pending.saturating_sub(1);
+            if live.next_duty == Some(next) && asked {
+                live.next_duty = before;
+            } else if live.next_duty == Some(next) {
+                self.unsaved.next_duties.insert(rider);
+            }
         }
         self.reindex(now, rider);
     }

@@ -63,6 +63,8 @@ pub(super) struct LiveRider {
     pub reserved: Option<OrderId>,
     /// `next_duty` as stored.
     pub stored_next: Option<Duty>,
+    /// Writes of it that are with the journal.
+    pub next_pending: u32,
     /// Why the stored duty is in force.
     pub duty_why: Option<DutyReason>,
 }
@@ -92,6 +94,7 @@ impl LiveRider {
             stands: Stands::Nowhere,
             reserved: None,
             stored_next: None,
+            next_pending: 0,
             duty_why: None,
         }
     }
@@ -151,6 +154,12 @@ impl LiveOrder {
     pub fn forget_refusals(&mut self) {
         self.refusals.clear();
         self.declined.clear();
+    }
+
+    /// Where it waits when it has lost its rider: for its dispatch time, when that has not come.
+    pub fn waiting_status(&self, now: Timestamp) -> OrderStatus {
+        let later = self.spec.dispatch_at.is_some_and(|at| at > now);
+        if later { OrderStatus::Placed } else { OrderStatus::Queued }
     }
 
     /// The id of its job: a job of one order carries the order's id, so it is the same after a restart.
@@ -219,7 +228,7 @@ pub(super) enum Then {
     /// An operator's action is done; nobody waits for the end of a hold.
     Operated { deed: Deed, withdrawn: Vec<OfferRecord>, reply: Option<ReplyTo> },
     /// What follows the duty in force is stored; before it was another.
-    NextDuty { rider: RiderId, next: Duty, before: Option<Duty>, reply: ReplyTo },
+    NextDuty { rider: RiderId, next: Duty, before: Option<Duty>, reply: Option<ReplyTo> },
     /// A report is stored as a dispute.
     Disputed { record: Box<DisputeRecord>, reply: ReplyTo },
     /// A wrong one-time code is counted.

@@ -147,7 +147,7 @@ impl City {
     pub(super) fn take_back(&mut self, now: Timestamp, rider: RiderId, order: OrderId, why: DutyReason) {
         let Some(live) = self.orders.get(&order).filter(|live| !live.pending) else { return };
         let mut next = live.state.clone();
-        next.status = OrderStatus::Queued;
+        next.status = live.waiting_status(now);
         next.rider = None;
         next.assigned_at = None;
         next.due_at = None;
@@ -162,7 +162,8 @@ impl City {
     /// The order is stored as waiting again; the rider hears of it when the device comes back.
     pub(super) fn take_back_stored(&mut self, now: Timestamp, order: OrderId, rider: RiderId) {
         let Some(live) = self.orders.get_mut(&order) else { return };
-        live.wait = WaitReason::NotDue;
+        let scheduled = live.state.status == OrderStatus::Placed;
+        live.wait = if scheduled { WaitReason::Scheduled } else { WaitReason::NotDue };
         let (status, until) = (live.state.status, Timestamp::FAR_FUTURE);
         // Asked again only in a new round, like a refusal.
         live.refusals.insert(rider, until);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{
-    ids::{OfferId, OrderId, TransitionId},
+    ids::{OfferId, OrderId, RiderId, TransitionId},
     time::Timestamp,
 };
 
@@ -22,6 +22,10 @@ pub(super) struct Unsaved {
     pub notes: BTreeMap<OfferId, OfferRecord>,
     /// Orders whose open offer may have to be taken back.
     pub withdrawals: BTreeSet<OrderId>,
+    /// Riders whose next duty the engine decided on.
+    pub next_duties: BTreeSet<RiderId>,
+    /// Riders who cannot go on, and from whom work is to be taken that is not picked up.
+    pub relieved: BTreeSet<RiderId>,
 }
 
 impl City {
@@ -55,6 +59,14 @@ impl City {
                 None if record.state.is_open() => {}
                 None => self.note_offer(now, record),
             }
+        }
+        for rider in std::mem::take(&mut self.unsaved.next_duties) {
+            if let Some(next) = self.riders.get(&rider).and_then(|live| live.next_duty) {
+                self.plan_duty(now, rider, next, None);
+            }
+        }
+        for rider in std::mem::take(&mut self.unsaved.relieved) {
+            self.take_back_unpicked(now, rider);
         }
         for order in std::mem::take(&mut self.unsaved.withdrawals) {
             self.withdraw_if_unwilling(now, order);

@@ -75,6 +75,11 @@ pub async fn change(
     match ask(deps, &order, given, &settled, build).await {
         Ok(Outcome::Order { order, status, version }) => {
             let receipt = OrderReceipt { id: order.0, status: status.to_string(), version };
+            if let Some(key) = key {
+                // Nothing is written for what is so already; the same request is to be answered the same all the same.
+                let record = key.record(deps, serde_json::to_value(&receipt).map_err(Failure::internal)?);
+                storage::read(deps, store::idempotency::keep(&deps.db, &record, order, deps.clock.now())).await?;
+            }
             Ok(Changed { receipt, replayed: false })
         }
         Ok(Outcome::Replayed(answer)) => replayed(answer),

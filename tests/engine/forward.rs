@@ -221,6 +221,23 @@ fn who_breaks_down_gives_the_next_order_back_as_well() {
 }
 
 #[test]
+fn who_breaks_down_gives_back_what_the_journal_has_a_write_of_as_well() {
+    let (mut town, first, second) = two_in_hand(two_orders());
+    town.auto_commit = false;
+    let ready_at = town.now + secs(600);
+    town.ask(|reply| change_ready(second, ready_at, reply));
+    let slow = town.writes.remove(0);
+    town.step(1, first, Step::Handover);
+    town.commit();
+    assert_eq!(town.status(second), Some(OrderStatus::Assigned));
+    town.writes.insert(0, slow);
+    town.auto_commit = true;
+    town.commit();
+    town.wait(secs(1));
+    assert_eq!(town.status(second), Some(OrderStatus::Queued));
+}
+
+#[test]
 fn a_bag_that_is_full_takes_nothing_more() {
     let mut town = town_with(two_orders());
     let first = town.assigned(1, 1);

@@ -4,7 +4,7 @@ use dispatch_engine::{
     domain::{
         duty::Duty,
         ids::{OrderId, SessionId},
-        order::{Actor, ActorKind, OrderStatus, Step},
+        order::{Actor, ActorKind, OrderSpec, OrderStatus, Step},
         rider::{KycStatus, Vehicle},
         steering::Priority,
     },
@@ -386,4 +386,27 @@ fn an_operator_calls_off_like_a_merchant_but_audited() {
     assert_eq!(receipt(&town, again), (OrderStatus::Returning, version), "on its way back already");
     let gone = operate(&mut town, super::harness::order(77), OperatorAction::Cancel);
     assert_eq!(refused(&town, gone), "unknown_order");
+}
+
+#[test]
+fn an_order_for_later_that_is_given_back_waits_for_its_time() {
+    let mut town = Town::new();
+    town.on_duty(1, COUNTER());
+    let dispatch_at = town.now + secs(1_200);
+    let later = OrderSpec { dispatch_at: Some(dispatch_at), ..spec(order(1), town.now) };
+    town.place_spec(later);
+    operate(&mut town, order(1), assign(1));
+    let answer = operate(&mut town, order(1), OperatorAction::Unassign);
+    assert_eq!(receipt(&town, answer).0, OrderStatus::Placed);
+    town.on_duty(2, COUNTER());
+    for _ in 0..20 {
+        town.wait(secs(30));
+        town.ping(2, COUNTER());
+    }
+    assert_eq!(town.offer_to(2), None);
+    for _ in 0..21 {
+        town.wait(secs(30));
+        town.ping(2, COUNTER());
+    }
+    assert!(town.offer_to(2).is_some());
 }

@@ -9,7 +9,7 @@ use dispatch_engine::{
     },
     engine::{
         command::{Answer, Command, Outcome, Refusal, RejectReason},
-        effect::Notice,
+        effect::{Notice, Write},
     },
 };
 
@@ -342,4 +342,21 @@ fn a_rider_is_not_forgotten_while_a_duty_is_with_the_journal() {
     town.commit();
     let last = town.notices.last().map(|(_, notice)| notice);
     assert!(matches!(last, Some(Notice::DutyChanged { duty: Duty::Off, .. })), "{last:?}");
+}
+
+#[test]
+fn of_two_wishes_on_the_way_to_the_journal_the_last_one_holds() {
+    let mut town = Town::new();
+    town.assigned(1, 1);
+    town.auto_commit = false;
+    let mut wish = |duty| town.ask(|reply| Command::SetDuty { rider: rider(1), session: SessionId(1), duty, reply });
+    let (off, on) = (wish(Duty::Off), wish(Duty::On));
+    town.commit();
+    let told = |next| Some(Ok(Outcome::Duty { duty: Duty::On, next }));
+    assert_eq!((town.answer(off).cloned(), town.answer(on).cloned()), (told(Some(Duty::Off)), told(None)));
+    let stored = town.stored.iter().rev().find_map(|write| match write {
+        Write::Duty(write) => Some((write.duty, write.next)),
+        _ => None,
+    });
+    assert_eq!(stored, Some((Duty::On, None)), "a restart must not bring the first wish back");
 }

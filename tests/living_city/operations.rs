@@ -241,3 +241,18 @@ async fn a_bulk_action_that_fails_half_way() {
     }
     app.assert_consistent().await;
 }
+
+#[tokio::test]
+async fn what_changed_nothing_changes_nothing_when_it_is_said_again() {
+    let (app, _merchant, id) = waiting().await;
+    let release = json!({ "reason": "a good one" });
+    let first = act_under(&app, id, "release", release.clone(), "o-free").await;
+    let version = first.ok(200)["version"].clone();
+    act(&app, id, "hold", json!({ "until": in_minutes(30) })).await.ok(200);
+    let again = act_under(&app, id, "release", release, "o-free").await;
+    assert_eq!(
+        (&again.ok(200)["version"], &again.headers["idempotent-replayed"]),
+        (&version, &"true".parse().unwrap())
+    );
+    assert!(app.order(id).await["hold"].is_object(), "the hold of somebody else stands");
+}
