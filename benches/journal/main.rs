@@ -182,7 +182,9 @@ impl Bed {
 
     /// Transitions that come by a schedule, whether or not the journal keeps up; each waits from its scheduled time.
     async fn open_loop(&mut self, group: &mut Group, rate: f64, span: Duration) -> Anyhow<Histogram<u64>> {
-        self.provide(30_000).await?;
+        // Should the journal fall behind, every arrival needs an order of its own.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a bench of seconds")]
+        self.provide((rate * span.as_secs_f64()) as usize).await?;
         let mut waits = Histogram::<u64>::new(3)?;
         let mut under_way = HashMap::new();
         let start = Instant::now();
