@@ -192,6 +192,7 @@ impl City {
             Command::CloseDispute { order, verdict, actor, reply } => {
                 self.close_dispute(now, order, verdict, actor, reply);
             }
+            Command::DisputeClosed { order, rider, dispute } => self.contested.closed(order, rider, dispute),
             Command::SetCity(settings) => {
                 self.most_active = self.most_active.max(settings.policy.max_active_orders);
                 self.settings = *settings;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::domain::{
     city::City,
     duty::{Duty, DutyReason},
-    ids::{BootId, OfferId, OrderId, ReplyTo, RiderId, SessionId, TransitionId},
+    ids::{BootId, DisputeId, OfferId, OrderId, ReplyTo, RiderId, SessionId, TransitionId},
     order::{Actor, OrderSpec, OrderStatus},
     position::Position,
     rider::RiderProfile,
@@ -183,6 +183,15 @@ pub enum Command {
         actor: Actor,
         /// Answered with [`Outcome::Order`], after the commit.
         reply: ReplyTo,
+    },
+    /// A dispute about an order that has ended was closed in the store: a further report opens another one.
+    DisputeClosed {
+        /// The order.
+        order: OrderId,
+        /// Who reported.
+        rider: RiderId,
+        /// The dispute.
+        dispute: DisputeId,
     },
 }
 

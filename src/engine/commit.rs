@@ -59,8 +59,8 @@ impl City {
             (Then::NextDuty { rider, next, reply, .. }, _) => self.next_duty_stored(rider, next, reply),
             (Then::Disputed { record, reply }, _) => self.dispute_stored(*record, reply),
             (Then::OtpWrong { reply }, Some(order)) => self.wrong_code_stored(order, reply),
-            (Then::DisputeClosed { verdict, before, withdrawn, reply, .. }, Some(order)) => {
-                self.verdict_stored(now, order, &verdict, before, withdrawn, reply);
+            (Then::DisputeClosed { verdict, before, withdrawn, reply, taker, .. }, Some(order)) => {
+                self.verdict_stored(now, order, &verdict, before, taker, withdrawn, reply);
             }
             // Every transition of an order names its order.
             (
@@ -111,11 +111,14 @@ impl City {
             | Then::ReadyChanged { reply }
             | Then::Disputed { reply, .. }
             | Then::OtpWrong { reply }
-            | Then::DisputeClosed { reply, .. }
             | Then::OffersOver { reply: Some(reply), .. } => self.answer_rejected(reply, why),
             Then::Operated { deed, reply, .. } => {
                 self.undo_operation(now, deed);
                 reply.into_iter().for_each(|reply| self.answer_rejected(reply, why));
+            }
+            Then::DisputeClosed { taker, reply, .. } => {
+                self.verdict_refused(now, taker);
+                self.answer_rejected(reply, why);
             }
             Then::NextDuty { rider, next, before, reply } => {
                 self.next_duty_refused(now, rider, next, before, reply.is_some());

@@ -11,23 +11,18 @@ use serde_json::{Map, Value};
 use crate::domain::{
     dispute::{DisputeKind, DisputeStatus, claims_goods},
     ids::{DisputeId, OrderId, ReplyTo, RiderId, TransitionId},
-    order::{Actor, Custody, OrderStatus, Step},
+    order::{Actor, OrderStatus, Step},
     time::Timestamp,
-    wallet,
 };
 
 use super::{
     answered::FirstAnswer,
     city::City,
-    command::{Command, Refusal, StepReport, Verdict},
-    effect::{
-        Alert, DisputeChange, DisputeRecord, DisputeWrite, Effect, Measure, Notice, OfferRecord, OrderEvent,
-        OrderState, Write,
-    },
-    orders::{EventDraft, data, receipt},
+    command::{Refusal, StepReport},
+    effect::{Alert, DisputeChange, DisputeRecord, DisputeWrite, Effect, OrderEvent, OrderState, Write},
+    orders::{EventDraft, data},
     restore::{StoredClaim, StoredDispute},
-    state::{Pending, PlanStop, Then},
-    view::StopKind,
+    state::{Pending, Then},
 };
 
 /// What may be contradicted, and what was.
@@ -68,6 +63,18 @@ impl Contested {
 
     fn has_lost(&self, order: OrderId, rider: RiderId) -> bool {
         self.lost.get(&order).is_some_and(|riders| riders.contains(&rider))
+    }
+
+    /// Whether a rider has exactly this dispute about an order.
+    pub fn is_open(&self, order: OrderId, rider: RiderId, dispute: DisputeId) -> bool {
+        self.open.get(&(order, rider)).is_some_and(|open| open.id == dispute)
+    }
+
+    /// A dispute is decided: the next report of its rider opens another one.
+    pub fn closed(&mut self, order: OrderId, rider: RiderId, dispute: DisputeId) {
+        if self.is_open(order, rider, dispute) {
+            self.open.remove(&(order, rider));
+        }
     }
 
     pub fn forget(&mut self, now: Timestamp, age: Duration) {
@@ -223,125 +230,6 @@ impl City {
         self.alert(Alert::Disputed { dispute: id, order, rider, kind });
         self.refuse(reply, kind.refusal());
     }
-
-    /// Operators have decided. A report that holds moves a live order to where the rider says that it is, unless another
-    /// rider carries the goods; then the verdict is noted, and whoever brings them is paid.
-    pub(super) fn close_dispute(
-        &mut self,
-        now: Timestamp,
-        order: OrderId,
-        verdict: Box<Verdict>,
-        actor: Actor,
-        reply: ReplyTo,
-    ) {
-        let command = Command::CloseDispute { order, verdict, actor, reply };
-        let Some(Command::CloseDispute { verdict, actor, .. }) = self.defer(order, reply, command) else { return };
-        let Some(live) = self.orders.get(&order) else { return self.refuse_gone(order, reply) };
-        let (rider, before) = (verdict.rider, live.state.rider);
-        let mut next = live.state.clone();
-        let mut postings = Vec::new();
-        let moves = verdict.upheld && live.state.custody.custodian().is_none_or(|holder| holder == rider);
-        let taken_at = verdict.at.clamp(live.spec.placed_at.min(now), now);
-        let payout = verdict.payout_minor.unwrap_or(live.spec.payout_minor);
-        let mut settle = |cash| postings = wallet::settle_order(order, rider, live.spec.merchant, payout, cash);
-        match verdict.step {
-            Step::Delivered if moves => {
-                (next.status, next.custody, next.end_reason) = (OrderStatus::Delivered, Custody::Recipient, None);
-                (next.delivered_at, next.ended_at) = (Some(taken_at), Some(now));
-                settle(live.spec.cash_to_collect_minor);
-            }
-            Step::Returned if moves => {
-                (next.status, next.custody, next.ended_at) = (OrderStatus::Returned, Custody::Merchant, Some(now));
-                next.end_reason = next.end_reason.or(Some("returned".to_owned()));
-                settle(0);
-            }
-            // He holds the goods and goes on with them.
-            _ if moves && before != Some(rider) && self.has_room(rider) => {
-                (next.status, next.custody) = (OrderStatus::PickedUp, Custody::Rider(rider));
-                next.picked_up_at = next.picked_up_at.or(Some(taken_at));
-            }
-            _ => {}
-        }
-        let moved = next.status != live.state.status;
-        if moved {
-            next.rider = Some(rider);
-            next.assigned_at = next.assigned_at.or(Some(taken_at));
-            next.payout_minor = Some(payout);
-            next.hold = None;
-        }
-        let withdrawn = if moved { self.withdrawals(now, order, "dispute_upheld") } else { Vec::new() };
-        let event = EventDraft {
-            reason: Some(verdict.reason.clone()),
-            data: data([
-                ("dispute", verdict.dispute.to_string().into()),
-                ("upheld", verdict.upheld.into()),
-                ("step", verdict.step.as_str().into()),
-                ("rider", rider.to_string().into()),
-            ]),
-            ..EventDraft::new("dispute_closed", actor.clone())
-        };
-        let by = format!("{}:{}", actor.kind, actor.id.as_deref().unwrap_or_default());
-        let before = before.filter(|before| moved && *before != rider);
-        let then = Then::DisputeClosed { verdict, by, before, withdrawn: withdrawn.clone(), reply };
-        self.write_order_with_money(now, order, next, vec![event], withdrawn, postings, then);
-    }
-
-    /// Whether a rider is live here and may take another order in hand.
-    fn has_room(&self, rider: RiderId) -> bool {
-        let room = usize::try_from(self.settings.policy.max_active_orders).unwrap_or(usize::MAX);
-        self.riders
-            .get(&rider)
-            .is_some_and(|live| live.orders.len() < room && live.offer.is_none() && live.reserved.is_none())
-    }
-
-    /// The verdict is stored: whoever has to do with the order is told.
-    pub(super) fn verdict_stored(
-        &mut self,
-        now: Timestamp,
-        order: OrderId,
-        verdict: &Verdict,
-        before: Option<RiderId>,
-        withdrawn: Vec<OfferRecord>,
-        reply: ReplyTo,
-    ) {
-        let rider = verdict.rider;
-        self.contested.open.remove(&(order, rider));
-        self.withdrawals_stored(now, withdrawn, "dispute_upheld");
-        let Some(live) = self.orders.get(&order) else { return };
-        let (outcome, status) = (receipt(live), live.state.status);
-        if let Some(before) = before {
-            self.release_rider(now, before, order);
-            self.notify(before, Notice::OrderChanged { job: None, order, status, why: "dispute_upheld" });
-        }
-        let held = self.riders.get(&rider).is_some_and(|live| live.orders.contains(&order));
-        if status.is_end() {
-            if held {
-                self.notify(rider, Notice::OrderChanged { job: None, order, status, why: "dispute_upheld" });
-            }
-            if status == OrderStatus::Delivered
-                && let Some((placed, delivered)) =
-                    self.orders.get(&order).and_then(|live| Some((live.spec.placed_at, live.state.delivered_at?)))
-            {
-                self.measure(Measure::PlacedToDelivered(delivered.since(placed)));
-            }
-            self.end_order(now, order);
-        } else if status == OrderStatus::PickedUp && !held && verdict.upheld && verdict_moves(self, order, rider) {
-            if let Some(live) = self.riders.get_mut(&rider) {
-                live.orders.push(order);
-                live.plan.push(PlanStop { kind: StopKind::Drop, order });
-            }
-            self.leave_queue(order);
-            self.plan_changed(now, rider);
-            let job = self.job_view(order).map(Box::new);
-            self.notify(rider, Notice::OrderChanged { job, order, status, why: "dispute_upheld" });
-        }
-        self.reply(reply, Ok(outcome));
-    }
-}
-
-/// Whether a verdict has brought an order into its rider's hands.
-fn verdict_moves(city: &City, order: OrderId, rider: RiderId) -> bool {
-    city.orders.get(&order).is_some_and(|live| live.state.rider == Some(rider))
 }
 
 /// A report as it is stored.

@@ -229,8 +229,8 @@ fn alarms_agree(city: &City, now: Timestamp) -> Result<(), Broken> {
     Ok(())
 }
 
-/// A held order waits, is offered to nobody, and its hold will end; a rider is kept free for exactly the assignment that
-/// is with the journal.
+/// A held order waits, is offered to nobody, and its hold will end; a rider is kept free for exactly the assignment,
+/// or the verdict that gives the rider an order, that is with the journal.
 fn operations_agree(city: &City, now: Timestamp) -> Result<(), Broken> {
     for (id, live) in &city.orders {
         let Some(hold) = &live.state.hold else { continue };
@@ -242,8 +242,10 @@ fn operations_agree(city: &City, now: Timestamp) -> Result<(), Broken> {
     }
     let mut given = BTreeMap::new();
     for pending in city.pending.values() {
-        if let (Then::Operated { deed: Deed::Assigned { rider, .. }, .. }, Some((order, _))) =
-            (&pending.then, &pending.change)
+        if let (
+            Then::Operated { deed: Deed::Assigned { rider, .. }, .. } | Then::DisputeClosed { taker: Some(rider), .. },
+            Some((order, _)),
+        ) = (&pending.then, &pending.change)
         {
             ensure(given.insert(*rider, *order).is_none(), || format!("{rider:?} is given two orders at once"))?;
         }

@@ -39,6 +39,7 @@ mod snapshot;
 mod state;
 mod tick;
 mod unsaved;
+mod verdicts;
 pub mod view;
 pub mod wake;
 mod waking;

@@ -102,6 +102,9 @@ pub enum Refusal {
     /// Wrong one-time codes were tried too often. A dispute is stored.
     #[error("wrong one-time codes were tried too often; operators decide")]
     OtpLocked,
+    /// The dispute is closed.
+    #[error("the dispute is closed")]
+    DisputeClosed,
 }
 
 impl Refusal {
@@ -137,6 +140,7 @@ impl Refusal {
             Self::Disputed => "disputed",
             Self::WrongOtp => "wrong_otp",
             Self::OtpLocked => "otp_locked",
+            Self::DisputeClosed => "dispute_closed",
         }
     }
 }

@@ -59,7 +59,7 @@ pub(super) struct LiveRider {
     pub outlook: Option<Outlook>,
     /// In which index the rider stands.
     pub stands: Stands,
-    /// The order that an operator gives to this rider, while the journal has the assignment.
+    /// The order that an operator gives to this rider, while the journal has the assignment or the verdict.
     pub reserved: Option<OrderId>,
     /// `next_duty` as stored.
     pub stored_next: Option<Duty>,
@@ -240,6 +240,8 @@ pub(super) enum Then {
         before: Option<RiderId>,
         withdrawn: Vec<OfferRecord>,
         reply: ReplyTo,
+        /// Who goes on with the order, and is kept free for it until the verdict is stored.
+        taker: Option<RiderId>,
     },
 }
 

@@ -135,6 +135,8 @@ async fn decide(deps: &Deps, dispute: &StoredDispute, decision: Decision) -> Res
         match asked.await {
             Ok(Outcome::Order { .. }) => return Ok(()),
             Ok(other) => return Err(Failure::internal(format!("a verdict was answered with {other:?}"))),
+            // Another operator was faster: the second look says how it was decided.
+            Err(CityCallError::Refused(Refusal::DisputeClosed)) => return Ok(()),
             // It ended between the two looks.
             Err(CityCallError::Refused(Refusal::UnknownOrder | Refusal::OrderEnded(_))) => {}
             Err(error) => return Err(error.into()),
@@ -142,7 +144,12 @@ async fn decide(deps: &Deps, dispute: &StoredDispute, decision: Decision) -> Res
     }
     let (transition, now) = (deps.clock.new_id(), deps.clock.now());
     // Where another operator was faster, the second look says how it was decided.
-    store::disputes::close_ended(&deps.db, dispute, &decision, promised, transition, now).await?;
+    let closed = store::disputes::close_ended(&deps.db, dispute, &decision, promised, transition, now).await?;
+    if closed && let Ok(city) = deps.router.city(&city_of(dispute)?) {
+        // A city that does not hear of it, or lives elsewhere, adds a later report to the closed dispute: the journal then
+        // opens another one.
+        let _ = city.tell(Command::DisputeClosed { order, rider, dispute: DisputeId(dispute.id) });
+    }
     Ok(())
 }
 

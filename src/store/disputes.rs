@@ -11,7 +11,7 @@ use crate::domain::{
     ids::{CityCode, DisputeId, MerchantId, OrderId, RiderId},
     order::{Actor, Step},
     time::Timestamp,
-    wallet::{Account, settle_order},
+    wallet::{Account, EntryType, Posting, settle_order},
 };
 
 /// A dispute as its row stands; the names are those of the columns.
@@ -95,23 +95,26 @@ pub async fn list(
     .await?)
 }
 
-/// What the last offer of an order that a rider accepted promised, minor units.
+/// What a rider was promised when the order last came into the rider's hands, minor units: by the offer that was accepted,
+/// or by an operator's assignment. Both stand in its `assigned` events.
 ///
 /// # Errors
 /// [`StoreError`].
 pub async fn promised(db: &Db, order: OrderId, rider: RiderId) -> Result<Option<i64>, StoreError> {
     Ok(sqlx::query_scalar!(
-        "SELECT payout_minor FROM offers WHERE order_ids @> ARRAY[$1::uuid] AND rider_id = $2 AND state = 'accepted'
-         ORDER BY sent_at DESC LIMIT 1",
+        r#"SELECT (data ->> 'payout_minor')::bigint AS "payout!" FROM order_events
+           WHERE order_id = $1 AND kind = 'assigned' AND coalesce(data ->> 'rider', actor_id) = $2
+             AND data ->> 'payout_minor' IS NOT NULL
+           ORDER BY seq DESC LIMIT 1"#,
         order.0,
-        rider.0
+        rider.to_string()
     )
     .fetch_optional(db)
     .await?)
 }
 
-/// Closes a dispute about an order that has ended. The order keeps its state; a report that holds is paid, unless somebody
-/// was paid for this order before. `false` when the dispute is closed already, or the order has not ended.
+/// Closes a dispute about an order that has ended. The order keeps its state; a delivery or a return that holds is paid,
+/// unless somebody was paid for this order before, and the cash of a delivery is booked, unless it was before. `false` when the dispute is closed already, or the order has not ended.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -156,13 +159,19 @@ pub async fn close_ended(
         return Ok(false);
     }
     let upheld = decision.status == DisputeStatus::Upheld;
-    let paid_before = sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM platform_ledger WHERE idempotency_key = $1) AS "paid!""#,
-        format!("order:{}:delivery_fee", dispute.order_id)
-    )
-    .fetch_one(&mut *tx)
-    .await?;
-    let paid = upheld && !paid_before;
+    let postings = if upheld {
+        // Whoever delivered has taken the cash; goods that are only picked up are paid for once they are brought.
+        let cash = if step == Step::Delivered { order.cash_to_collect_minor } else { 0 };
+        let payout = match step {
+            Step::Delivered | Step::Returned => promised.unwrap_or(order.payout_minor),
+            _ => 0,
+        };
+        let (rider, merchant) = (RiderId(dispute.rider_id), MerchantId(order.merchant_id));
+        unsettled(&mut tx, settle_order(OrderId(dispute.order_id), rider, merchant, payout, cash)).await?
+    } else {
+        Vec::new()
+    };
+    let paid = postings.iter().any(|posting| posting.entry_type == EntryType::Earning);
     sqlx::query!(
         "INSERT INTO order_events (order_id, transition_id, seq, version, kind, actor_kind, actor_id, reason, data,
                                    created_at)
@@ -179,23 +188,34 @@ pub async fn close_ended(
     )
     .execute(&mut *tx)
     .await?;
-    if paid {
-        // Whoever delivered has taken the cash.
-        let cash = if step == Step::Delivered { order.cash_to_collect_minor } else { 0 };
-        let (rider, merchant) = (RiderId(dispute.rider_id), MerchantId(order.merchant_id));
-        let payout = promised.unwrap_or(order.payout_minor);
-        for posting in settle_order(OrderId(dispute.order_id), rider, merchant, payout, cash) {
-            pay(&mut tx, dispute, &posting, order.currency.as_str(), transition, now).await?;
-        }
+    for posting in &postings {
+        pay(&mut tx, dispute, posting, order.currency.as_str(), transition, now).await?;
     }
     tx.commit().await?;
     Ok(true)
 }
 
+/// The postings of a settlement that were not stored before, for whichever rider. Each entry of a rider goes with one of the
+/// platform's, whose key is the order's: the fee and the cash are booked apart. The caller has the order's row.
+async fn unsettled(tx: &mut sqlx::PgConnection, postings: Vec<Posting>) -> Result<Vec<Posting>, StoreError> {
+    let keys: Vec<&str> = postings.iter().map(|posting| posting.idempotency_key.as_str()).collect();
+    let before =
+        sqlx::query_scalar!("SELECT entry_type FROM platform_ledger WHERE idempotency_key = ANY($1)", &keys as &[&str])
+            .fetch_all(tx)
+            .await?;
+    let stored = |entry: EntryType| before.iter().any(|stored| stored == entry.as_str());
+    let (fee, cash) = (stored(EntryType::DeliveryFee), stored(EntryType::CashDue));
+    let is_new = |posting: &Posting| match posting.entry_type {
+        EntryType::Earning | EntryType::DeliveryFee => !fee,
+        EntryType::CashCollected | EntryType::CashDue => !cash,
+    };
+    Ok(postings.into_iter().filter(is_new).collect())
+}
+
 async fn pay(
     tx: &mut sqlx::PgConnection,
     dispute: &StoredDispute,
-    posting: &crate::domain::wallet::Posting,
+    posting: &Posting,
     currency: &str,
     transition: Uuid,
     now: Timestamp,

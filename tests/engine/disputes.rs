@@ -12,7 +12,7 @@ use dispatch_engine::{
     },
     engine::{
         City, CityImage, StoredClaim,
-        command::{Answer, Command, Outcome, Refusal, StepReport, Verdict},
+        command::{Answer, Command, OperatorRefusal, Outcome, Refusal, RejectReason, StepReport, Verdict},
         effect::{Alert, DisputeChange, DisputeRecord, Effect, Write},
     },
 };
@@ -168,6 +168,116 @@ fn dismissed_changes_nothing_but_the_record() {
 }
 
 #[test]
+fn of_two_verdicts_at_once_the_first_one_counts() {
+    let mut town = Town::new();
+    let id = taken_back(&mut town);
+    assert_eq!(tell(&mut town, 1, report(id, Step::Delivered, START)), Err(Refusal::Disputed));
+    let record = disputes(&town).remove(0);
+    town.auto_commit = false;
+    let asked = [false, true].map(|upheld| {
+        let (order, verdict, actor) = (id, Box::new(verdict(&record, upheld)), Actor::ENGINE);
+        town.ask(|reply| Command::CloseDispute { order, verdict, actor, reply })
+    });
+    town.commit();
+    assert!(town.answer(asked[0]).unwrap().is_ok());
+    assert_eq!(town.answer(asked[1]), Some(&Err(Refusal::DisputeClosed)));
+    assert_eq!(town.status(id), Some(OrderStatus::Assigned));
+    let Some(Write::Order(last)) = town.stored.last() else { panic!("not stored") };
+    assert!(last.postings.is_empty() && last.state.rider == Some(rider(2)));
+    // What is reported after a verdict is another dispute, with a verdict of its own.
+    town.auto_commit = true;
+    assert_eq!(tell(&mut town, 1, report(id, Step::Delivered, START)), Err(Refusal::Disputed));
+    let second = disputes(&town).remove(1);
+    assert_ne!(second.id, record.id);
+    assert_eq!(decide(&mut town, &record, true), Err(Refusal::DisputeClosed));
+    decide(&mut town, &second, true).unwrap();
+    assert_eq!(town.stored_status(id), Some(OrderStatus::Delivered));
+}
+
+#[test]
+fn goods_are_not_given_to_a_rider_who_has_no_hand_free() {
+    let mut town = Town::new();
+    let id = taken_back(&mut town);
+    assert_eq!(tell(&mut town, 1, report(id, Step::PickedUp, START)), Err(Refusal::Disputed));
+    let record = disputes(&town).remove(0);
+    town.on_duty(1, at(12.971, 77.591));
+    town.place(2);
+    town.wait(secs(1));
+    let stored = town.stored.len();
+    let refused = decide(&mut town, &record, true);
+    assert!(matches!(refused, Err(Refusal::Operator(OperatorRefusal::RiderBusy(_)))), "{refused:?}");
+    assert_eq!(town.stored.len(), stored, "the dispute stays open");
+    let offer = town.offer_to(1).unwrap();
+    town.respond(1, offer, Answer::Decline { reason: "my hands are full".into() });
+    decide(&mut town, &record, true).unwrap();
+    let Some(Write::Order(last)) = town.stored.last() else { panic!("not stored") };
+    assert_eq!((last.order, last.state.custody), (id, Custody::Rider(rider(1))));
+}
+
+#[test]
+fn goods_are_not_given_to_a_rider_who_is_not_here() {
+    let mut town = Town::new();
+    let id = taken_back(&mut town);
+    assert_eq!(tell(&mut town, 1, report(id, Step::PickedUp, START)), Err(Refusal::Disputed));
+    let record = disputes(&town).remove(0);
+    town.ask(|reply| Command::SetDuty { rider: rider(1), session: SessionId(1), duty: Duty::Off, reply });
+    town.apply(Command::Disconnect { rider: rider(1), session: SessionId(1) });
+    let refused = decide(&mut town, &record, true);
+    assert!(matches!(refused, Err(Refusal::Operator(OperatorRefusal::RiderUnavailable(_)))), "{refused:?}");
+    // Nothing needs him for a report that does not hold.
+    decide(&mut town, &record, false).unwrap();
+    assert_eq!(town.status(id), Some(OrderStatus::Assigned));
+}
+
+#[test]
+fn a_rider_is_kept_free_for_the_goods_of_a_verdict_until_it_is_stored() {
+    for stored in [true, false] {
+        let mut town = Town::new();
+        let id = taken_back(&mut town);
+        assert_eq!(tell(&mut town, 1, report(id, Step::PickedUp, START)), Err(Refusal::Disputed));
+        let record = disputes(&town).remove(0);
+        town.on_duty(1, at(12.971, 77.591));
+        let before = town.offer_to(1);
+        town.auto_commit = false;
+        let (verdict, actor) = (Box::new(verdict(&record, true)), Actor::ENGINE);
+        let asked = town.ask(|reply| Command::CloseDispute { order: id, verdict, actor, reply });
+        let verdict = town.writes.remove(0);
+        town.auto_commit = true;
+        town.place(2);
+        town.wait(secs(5));
+        assert_eq!(town.offer_to(1), before, "he is asked for nothing else");
+        town.writes.insert(0, verdict);
+        if stored {
+            town.commit();
+            assert!(town.answer(asked).unwrap().is_ok() && town.status(id) == Some(OrderStatus::PickedUp));
+        } else {
+            town.reject(RejectReason::Busy);
+            assert_eq!(town.answer(asked), Some(&Err(Refusal::StorageBusy)));
+            town.wait(secs(5));
+            assert_ne!(town.offer_to(1), before, "he is free again");
+            assert_eq!(town.status(id), Some(OrderStatus::Assigned));
+        }
+    }
+}
+
+#[test]
+fn a_report_after_a_verdict_on_an_ended_order_is_another_dispute() {
+    let mut town = Town::new();
+    let id = town.assigned(1, 1);
+    town.ask(|reply| cancel(id, "late", reply));
+    assert_eq!(tell(&mut town, 1, report(id, Step::PickedUp, START)), Err(Refusal::Disputed));
+    let first = disputes(&town).remove(0);
+    let closed = |dispute| Command::DisputeClosed { order: id, rider: rider(1), dispute };
+    town.apply(closed(first.id));
+    assert_eq!(tell(&mut town, 1, report(id, Step::PickedUp, START)), Err(Refusal::Disputed));
+    // What comes late about the first one does not close the second.
+    town.apply(closed(first.id));
+    assert_eq!(tell(&mut town, 1, report(id, Step::Delivered, START)), Err(Refusal::Disputed));
+    let all: Vec<_> = disputes(&town).into_iter().map(|record| record.id).collect();
+    assert!(all.len() == 3 && all[1] != first.id && all[1] == all[2], "{all:?}");
+}
+
+#[test]
 fn goods_of_an_order_that_was_called_off_meanwhile_are_disputed() {
     let mut town = Town::new();
     let id = town.assigned(1, 1);
@@ -235,6 +345,9 @@ fn wrong_codes_are_counted_until_operators_decide() {
     assert_eq!((all.len(), all[0].kind), (1, DisputeKind::OtpLocked));
     decide(&mut town, &all[0], true).unwrap();
     assert_eq!(town.stored_status(id), Some(OrderStatus::Delivered));
+    let Some(Write::Order(last)) = town.stored.last() else { panic!("not stored") };
+    let earned = last.postings.iter().find(|p| p.entry_type == EntryType::Earning).unwrap();
+    assert_eq!(earned.amount_minor, 4_000, "what the order in hand promised, whatever the verdict has read");
 }
 
 #[test]

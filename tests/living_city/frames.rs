@@ -198,6 +198,13 @@ async fn goods_of_a_cancelled_order_are_disputed_and_paid_once() {
     for _ in 0..2 {
         app.post(&close, &json!({ "decision": "upheld", "reason": "photo" })).await.ok(200);
     }
+    // What he says after the verdict is another dispute, and pays nothing more.
+    let later = progress(&app, "d", id, "delivered", None);
+    assert_eq!(essence(&answer(&mut device, "d", &later).await), json!(["error", "disputed"]));
+    let open = app.get("/v1/cities/blr/disputes?status=open").await.ok(200)["disputes"].clone();
+    assert!(open.as_array().unwrap().len() == 1 && open[0]["id"] != disputes[0]["id"], "{open}");
+    let close = format!("/v1/disputes/{}/close", open[0]["id"].as_str().unwrap());
+    app.post(&close, &json!({ "decision": "upheld", "reason": "photo" })).await.ok(200);
     let order = app.order(id).await;
     assert_eq!(
         (&order["status"], order["events"].as_array().unwrap().last().unwrap()["kind"].as_str()),

@@ -83,7 +83,12 @@ async fn a_refused_change_gives_its_frame_back() {
     assert!(frames::find(&bed.db, rider, "b", NOW).await.unwrap().is_some());
 }
 
-fn dispute(rider: RiderId, order: dispatch_engine::domain::ids::OrderId, id: DisputeId, step: Step) -> DisputeWrite {
+pub(super) fn dispute(
+    rider: RiderId,
+    order: dispatch_engine::domain::ids::OrderId,
+    id: DisputeId,
+    step: Step,
+) -> DisputeWrite {
     let report = json!({ "step": step, "recorded_at": NOW.to_string() });
     let record = DisputeRecord {
         id,

@@ -6,6 +6,7 @@ mod support;
 
 mod checks;
 mod connections;
+mod disputes;
 mod frames;
 mod journal;
 mod location_logs;

@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::{Answer, Numbered, events};
 use crate::{
@@ -19,7 +20,9 @@ pub(super) async fn change(tx: &mut PgConnection, changes: &[Numbered<'_, OrderW
     for change in changes {
         match change.write.dispute.as_deref() {
             None => {}
-            Some(DisputeChange::Open(record)) => open(tx, &change.entry.city, record).await?,
+            Some(DisputeChange::Open(record)) => {
+                open(tx, &change.entry.city, record).await?;
+            }
             Some(DisputeChange::Close { dispute, status, by, reason, at }) => {
                 sqlx::query!(
                     "UPDATE disputes SET status = $2, closed_at = $3, closed_by = $4, close_reason = $5
@@ -65,21 +68,37 @@ pub(super) async fn open_ended(
             answers[dispute.at] = Err(RejectReason::Invalid("the order has not ended".to_owned()));
             continue;
         };
-        open(tx, &dispute.entry.city, record).await?;
-        let numbered = [OrderEvent { seq: row.seq, version: row.version, ..event.clone() }];
+        let opened = open(tx, &dispute.entry.city, record).await?;
+        let mut event = OrderEvent { seq: row.seq, version: row.version, ..event.clone() };
+        event.data.insert("dispute".to_owned(), opened.to_string().into());
+        let numbered = [event];
         events::insert(tx, std::iter::once((record.order, record.transition, numbered.as_slice()))).await?;
     }
     Ok(())
 }
 
-/// A further report of an open dispute takes the place of the one before; the order's events keep both.
-async fn open(tx: &mut PgConnection, city: &CityCode, record: &DisputeRecord) -> Result<(), StoreError> {
-    sqlx::query!(
+/// A further report of an open dispute takes the place of the one before; the order's events keep both. Where the one that
+/// the city means is closed meanwhile, another one is opened, under the id of the transition: no report gets lost. The
+/// caller has the order's row, so nobody closes a dispute of it now. Returns the dispute that has the report.
+async fn open(tx: &mut PgConnection, city: &CityCode, record: &DisputeRecord) -> Result<Uuid, StoreError> {
+    let added = sqlx::query_scalar!(
+        "UPDATE disputes SET kind = $3, report = $4, transition_id = $5
+         WHERE order_id = $1 AND rider_id = $2 AND status = 'open' RETURNING id",
+        record.order.0,
+        record.rider.0,
+        record.kind.as_str(),
+        Value::Object(record.report.clone()),
+        record.transition.0,
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    if let Some(id) = added {
+        return Ok(id);
+    }
+    let opened = sqlx::query_scalar!(
         "INSERT INTO disputes (id, order_id, city, rider_id, kind, report, opened_at, transition_id)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-         ON CONFLICT (id) DO UPDATE
-         SET kind = EXCLUDED.kind, report = EXCLUDED.report, transition_id = EXCLUDED.transition_id
-         WHERE disputes.status = 'open'",
+         VALUES (CASE WHEN EXISTS (SELECT FROM disputes WHERE id = $1) THEN $8 ELSE $1 END, $2, $3, $4, $5, $6, $7, $8)
+         RETURNING id",
         record.id.0,
         record.order.0,
         city.as_str(),
@@ -89,7 +108,7 @@ async fn open(tx: &mut PgConnection, city: &CityCode, record: &DisputeRecord) ->
         record.at.to_datetime(),
         record.transition.0,
     )
-    .execute(tx)
+    .fetch_one(tx)
     .await?;
-    Ok(())
+    Ok(opened)
 }
