@@ -72,9 +72,10 @@ pub async fn list_disputes(
 }
 
 /// Decides a dispute (operator of its city, admin). `upheld`: the report holds. A live order goes where the rider says that
-/// it is, unless another rider carries its goods; an order that has ended keeps its state, and the rider is paid what was
-/// promised, unless somebody was paid for it before. `dismissed`: what is stored holds. Answered once it is stored; the
-/// same decision may be sent again.
+/// it is, unless another rider carries its goods; a rider who cannot take it in hand now is refused (`rider_busy`,
+/// `rider_unavailable`), and the dispute stays open. An order that has ended keeps its state, and a delivery or a return is
+/// paid as promised, unless somebody was paid for it before. `dismissed`: what is stored holds. Answered once it is stored;
+/// the same decision may be sent again.
 #[utoipa::path(
     tag = "disputes",
     params(("id" = Uuid, Path, description = "the dispute")),
