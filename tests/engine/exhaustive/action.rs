@@ -147,8 +147,10 @@ impl Model {
                 }
             }
             for order in 0..rider.orders.len() {
+                let holds = self.holds(n, order);
                 for step in scenario.steps {
-                    may(true, Action::Ask(n, Ask::Step(order, *step)));
+                    // Whoever lost an order disputes it with one word; every other one would be a dispute of its own.
+                    may(holds || *step == Step::Delivered, Action::Ask(n, Ask::Step(order, *step)));
                 }
             }
             for duty in scenario.duties {

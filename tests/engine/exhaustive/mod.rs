@@ -117,7 +117,7 @@ const CARRIED: Scenario = Scenario {
         "cancelled",
         "cancelled_after_pickup",
         "illegal_step",
-        "not_your_order",
+        "disputed",
         "answered again",
         "AUTO_OFF",
     ],

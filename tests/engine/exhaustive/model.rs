@@ -416,6 +416,12 @@ impl Model {
         self.asks.values().filter(|asker| matches!(asker, Asker::Merchant(of) if *of == n)).count()
     }
 
+    /// Whether an order is a rider's, as stored.
+    pub fn holds(&self, n: usize, order: usize) -> bool {
+        let rider = &self.riders[n];
+        self.store.orders.get(&rider.orders[order]).is_some_and(|row| row.state.rider == Some(rider.id))
+    }
+
     /// The version of an order that the city knows, when it knows one.
     pub fn known_version(&self, order: OrderId) -> Option<i32> {
         self.auditor.version_known(order)
