@@ -13,7 +13,7 @@ use std::{
 use actix::{Actor, Arbiter, Context, Handler};
 use dispatch_engine::{
     actors::{
-        city::{CityBody, CityHandle, CityMessage, Life as CityLife},
+        city::{CityBody, CityHandle, CityMessage, Life as CityLife, RuleBoard},
         gate::Gate,
         order_journal::{JournalHandle, Options},
     },
@@ -302,7 +302,8 @@ async fn measure(span: Duration) -> Anyhow<()> {
     let (sender, answers) = mpsc::unbounded_channel();
     let city = City::start_in_arbiter(&Arbiter::new().handle(), |_| City(sender));
     let life = CityLife::begin();
-    let handle = CityHandle::new(bed.city.clone(), city.recipient(), Gate::unmetered(1), life.line());
+    let handle =
+        CityHandle::new(bed.city.clone(), city.recipient(), Gate::unmetered(1), life.line(), RuleBoard::default());
     let journal = JournalHandle::start(bed.db.clone(), Options::default(), &Metrics::new());
     let mut group = Group { journal, handle, answers };
 

@@ -92,7 +92,7 @@ async fn session(
                 let (lat, lon) = (KITCHEN.lat + step, KITCHEN.lon - step);
                 let ping = Ping { seq: *seq, at: now_ms(), lat, lon, accuracy_m: Some(5.0), speed_mps: None,
                     heading_deg: None, mock: false };
-                socket.send(&Up::Pings { pings: vec![ping] }).await
+                socket.send(&Up::Pings { pings: vec![ping], oldest: None, sent_at: None }).await
             }
             heard = socket.next() => match heard {
                 Heard::Closed => return "closed".to_owned(),

@@ -18,6 +18,9 @@ use super::{LatLon, MoneyBody, PlaceBody};
 /// The subprotocol of the JSON encoding.
 pub const SUBPROTOCOL_JSON: &str = "dispatch.v1.json";
 
+/// The subprotocol of the MessagePack encoding: the same frames with the same names, one binary frame per message.
+pub const SUBPROTOCOL_MSGPACK: &str = "dispatch.v1.msgpack";
+
 /// A frame from the device.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -31,10 +34,18 @@ pub enum Up {
         /// What is wanted.
         state: DutyWish,
     },
-    /// One or many points, oldest first; answered with `pings_ack`, coalesced.
+    /// One or many points; answered with `pings_ack`, coalesced.
     Pings {
         /// The points, at most 500.
         pings: Vec<Ping>,
+        /// The lowest number that the device still holds. With it points may come in any order: numbers below it never
+        /// come any more, those at or above it that are missing are waited for. Without it points come in order, and a
+        /// number that was skipped never comes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        oldest: Option<u64>,
+        /// The device's wall clock at sending, milliseconds since 1970: the skew is estimated from it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sent_at: Option<i64>,
     },
     /// The offer is on the rider's screen; answered with the `offer`, its time counted anew.
     OfferSeen {
@@ -83,6 +94,9 @@ pub struct Hello {
     /// How the device can be woken while its socket is silent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push: Option<PushAddress>,
+    /// The lowest number of a point of this boot that the device still holds; see [`Up::Pings`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<u64>,
 }
 
 /// Where a push reaches a device. Its token is shown by nobody's `Debug`: whoever has it can wake the device.
@@ -171,7 +185,8 @@ pub enum Down {
     PingsAck {
         /// Every point up to this number was received.
         received_to: u64,
-        /// Every point up to this number is stored; the device may forget it.
+        /// Every point up to this number is settled: committed, synced to the disk that waits for the database, left out
+        /// by the city's policy, or refused. The device may forget it.
         stored_to: u64,
         /// Points that were refused, since the last ack.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -57,11 +57,13 @@ async fn points_wait_while_the_database_is_away() {
             seq,
             created_at: now,
             recorded_at: now,
+            device_at: now,
             position: Position::new(12.9, 77.5).unwrap(),
             accuracy_m: None,
             speed_mps: None,
             heading_deg: None,
             flags: 0,
+            store: true,
         }]);
     }
     let figures = || metrics.render().unwrap();

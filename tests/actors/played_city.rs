@@ -11,7 +11,7 @@ use actix::{Actor, ActorContext, Addr, Context, Handler, Message};
 use actix_web::{App, HttpRequest, HttpServer, web};
 use dispatch_engine::{
     actors::{
-        city::{CityBody, CityHandle, CityMessage, Ending, Engaged, Life},
+        city::{CityBody, CityHandle, CityMessage, Ending, Engaged, Life, RuleBoard},
         gate::Gate,
         location_log,
         operator_session::{self, OperatorOutbox, OperatorSocketDeps, Watched},
@@ -184,7 +184,13 @@ impl Stage {
         let life = Life::begin();
         let line = life.line();
         let city = PlayedCity { code: code.clone(), seen: seen.clone(), life, held: vec![] }.start();
-        let handle = CityHandle::new(code.clone(), city.clone().recipient(), Gate::unmetered(10_000), line);
+        let handle = CityHandle::new(
+            code.clone(),
+            city.clone().recipient(),
+            Gate::unmetered(10_000),
+            line,
+            RuleBoard::default(),
+        );
         router.put(code.clone(), Slot::Running(handle.clone()));
         let log_options = location_log::Options { flush_age_ms: 20, ..location_log::Options::default() };
         let log = location_log::start(db.clone(), &metrics, log_options);

@@ -75,7 +75,7 @@ async fn impossible_positions_are_refused_one_by_one() {
         ping(3, now + 3_600_000, KITCHEN.lat, KITCHEN.lon),
         ping(4, now, KITCHEN.lat, KITCHEN.lon),
     ];
-    device.send(&Up::Pings { pings }).await;
+    device.send(&Up::Pings { pings, oldest: None, sent_at: None }).await;
     let mut refused = Vec::new();
     let all = |down: &Down| match down {
         Down::PingsAck { received_to, refused: some, .. } => {

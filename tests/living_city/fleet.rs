@@ -149,6 +149,7 @@ impl Device {
             at: self.clock.now().as_millis(),
             battery: None,
             push: None,
+            oldest: None,
         })];
         let (mut ticks, mut welcome) = (interval(Duration::from_millis(100)), false);
         loop {
@@ -188,7 +189,7 @@ impl Device {
         let (at, LatLon { lat, lon }) = (self.clock.now().as_millis(), self.at);
         let ping = Ping { seq, at, lat, lon, accuracy_m: Some(5.0), speed_mps: None, heading_deg: None, mock: false };
         self.points.push(ping.clone());
-        Up::Pings { pings: vec![ping] }
+        Up::Pings { pings: vec![ping], oldest: None, sent_at: None }
     }
 
     fn hear(&mut self, frame: Down) -> Vec<Up> {
@@ -204,7 +205,7 @@ impl Device {
                     out.push(request.clone());
                 }
                 if !self.points.is_empty() {
-                    out.push(Up::Pings { pings: self.points.clone() });
+                    out.push(Up::Pings { pings: self.points.clone(), oldest: None, sent_at: None });
                 }
                 if !self.on_duty && !self.open.keys().any(|id| id.starts_with("duty")) {
                     let id = format!("duty-{}", self.told().welcomes);

@@ -86,7 +86,7 @@ impl Device {
         };
         let (device_id, app_version, mono_ms) = (self.rider.to_string(), "1".to_owned(), 1);
         let (boot_id, at) = (self.boot, self.clock.now().as_millis());
-        let hello = Hello { device_id, app_version, boot_id, mono_ms, at, battery: None, push: None };
+        let hello = Hello { device_id, app_version, boot_id, mono_ms, at, battery: None, push: None, oldest: None };
         let mut out = vec![Up::Hello(hello)];
         let mut within = LEAST_MS;
         loop {
@@ -130,7 +130,7 @@ impl Device {
                         out.push(Up::Duty { id: "on".into(), state: DutyWish::On });
                     }
                     let ping = Ping { seq, at, lat, lon, accuracy_m, speed_mps, heading_deg, mock };
-                    out.push(Up::Pings { pings: vec![ping] });
+                    out.push(Up::Pings { pings: vec![ping], oldest: None, sent_at: None });
                 }
                 if let Some(offer) = welcome.open_offer {
                     told.offers.entry(offer.offer).or_default().insert(connection);
@@ -152,7 +152,11 @@ impl Device {
                 let at = self.clock.now().as_millis();
                 let (lat, lon, accuracy_m) = (KITCHEN.lat, KITCHEN.lon, Some(5.0));
                 let (speed_mps, heading_deg, mock, seq) = (None, None, false, 1_000 + told.welcomes as u64);
-                vec![Up::Pings { pings: vec![Ping { seq, at, lat, lon, accuracy_m, speed_mps, heading_deg, mock }] }]
+                vec![Up::Pings {
+                    pings: vec![Ping { seq, at, lat, lon, accuracy_m, speed_mps, heading_deg, mock }],
+                    oldest: None,
+                    sent_at: None,
+                }]
             }
             _ => vec![],
         }

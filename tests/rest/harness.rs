@@ -6,7 +6,7 @@ use actix::Actor;
 use actix_web::{HttpServer, dev::ServerHandle};
 use dispatch_engine::{
     actors::{
-        city::{CityHandle, Engaged, Life},
+        city::{CityHandle, Engaged, Life, RuleBoard},
         gate::Gate,
         location_log,
         operator_session::{self, OperatorSocketDeps},
@@ -73,7 +73,8 @@ pub async fn start_with(options: http::Options) -> Rest {
                 let life = Life::begin();
                 let line = life.line();
                 let actor = FakeCity { code: code.clone(), db, clock, script, _life: life }.start();
-                let handle = CityHandle::new(code.clone(), actor.recipient(), Gate::unmetered(100), line);
+                let handle =
+                    CityHandle::new(code.clone(), actor.recipient(), Gate::unmetered(100), line, RuleBoard::default());
                 router.put(code, Slot::Running(handle));
             }
             Ok(())

@@ -132,6 +132,7 @@ impl Device {
             at: app.clock.now().as_millis(),
             battery: None,
             push: None,
+            oldest: None,
         };
         device.send(&Up::Hello(hello)).await;
         device
@@ -183,7 +184,7 @@ impl Device {
             heading_deg: None,
             mock: false,
         };
-        self.send(&Up::Pings { pings: vec![ping] }).await;
+        self.send(&Up::Pings { pings: vec![ping], oldest: None, sent_at: None }).await;
         let received =
             |down: &Down| matches!(down, Down::PingsAck { received_to, .. } if *received_to >= seq).then_some(());
         self.wait_for(received).await;

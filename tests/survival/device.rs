@@ -244,7 +244,7 @@ impl Device {
                 heading_deg: None,
                 mock: false,
             };
-            return socket.send(&Up::Pings { pings: vec![ping] }).await;
+            return socket.send(&Up::Pings { pings: vec![ping], oldest: None, sent_at: None }).await;
         }
         true
     }

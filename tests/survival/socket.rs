@@ -49,6 +49,7 @@ impl Socket {
             at: now_ms(),
             battery: None,
             push: None,
+            oldest: None,
         };
         socket.send(&Up::Hello(hello)).await.then_some(socket)
     }

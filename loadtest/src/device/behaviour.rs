@@ -146,6 +146,7 @@ impl Rider {
             at: now + self.character.skew_ms,
             battery: Some(0.8),
             push: None,
+            oldest: None,
         })
     }
 
@@ -292,7 +293,7 @@ impl Rider {
             shared.stats.pings_written.fetch_add(pings.len() as u64, Relaxed);
             let last = pings.len() < PER_FRAME;
             if !pings.is_empty() {
-                out.frames.push(Up::Pings { pings });
+                out.frames.push(Up::Pings { pings, oldest: None, sent_at: None });
             }
             if last {
                 break;

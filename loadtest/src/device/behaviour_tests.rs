@@ -126,7 +126,7 @@ pub fn answer(up: &Up) -> Option<Down> {
                 job: (version < 7 && version % 2 == 0).then(|| job(&progress.step, version)),
             }
         }
-        Up::Pings { pings } => {
+        Up::Pings { pings, .. } => {
             let last = pings.last()?.seq;
             Down::PingsAck { received_to: last, stored_to: last, refused: vec![] }
         }
@@ -160,7 +160,7 @@ impl Stage {
             for up in &out.frames {
                 match up {
                     Up::Progress(progress) => self.steps.push(progress.step.clone()),
-                    Up::Pings { pings } => self.pings += pings.len(),
+                    Up::Pings { pings, .. } => self.pings += pings.len(),
                     _ => {}
                 }
                 if let Some(down) = reply(up) {
@@ -368,7 +368,7 @@ fn points_of_a_liar_are_refused_rightly() {
     stage.rider.character.liar = true;
     stage.hear(welcome("ON", vec![]));
     let refuse_all = |up: &Up| match up {
-        Up::Pings { pings } => {
+        Up::Pings { pings, .. } => {
             let refused = pings.iter().filter(|p| p.lat.abs() > 90.0 || p.lat == 0.0 || p.lon < -180.0);
             let refused = refused.map(|p| RefusedPing { seq: p.seq, reason: "out_of_world".into() }).collect();
             let last = pings.last()?.seq;

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::{
     life::{Ending, Lifeline},
     messages::{CityBody, CityMessage},
+    rules::{PingRules, RuleBoard},
 };
 use crate::domain::ids::TransitionId;
 use crate::{
@@ -33,6 +34,7 @@ pub struct CityHandle {
     inbox: Recipient<CityMessage>,
     gate: Gate,
     life: Lifeline,
+    rules: RuleBoard,
 }
 
 /// Why a call to a city failed before the city could answer.
@@ -58,8 +60,14 @@ pub enum CityCallError {
 impl CityHandle {
     /// Wraps the inbox of a running city.
     #[must_use]
-    pub fn new(code: CityCode, inbox: Recipient<CityMessage>, gate: Gate, life: Lifeline) -> Self {
-        Self { code, inbox, gate, life }
+    pub fn new(code: CityCode, inbox: Recipient<CityMessage>, gate: Gate, life: Lifeline, rules: RuleBoard) -> Self {
+        Self { code, inbox, gate, life, rules }
+    }
+
+    /// The rules by which the points of its riders are judged.
+    #[must_use]
+    pub fn rules(&self) -> Arc<PingRules> {
+        self.rules.read()
     }
 
     /// Which city.

@@ -6,6 +6,7 @@ mod handle;
 mod life;
 mod messages;
 mod options;
+mod rules;
 mod shell;
 mod watchers;
 
@@ -17,5 +18,6 @@ pub use life::{Ending, Life, Lifeline};
 pub use messages::Fault;
 pub use messages::{BuildCommand, CityBody, CityMessage};
 pub use options::Options;
+pub use rules::{PingRules, RuleBoard};
 pub use shell::CityDeps;
 pub(in crate::actors) use shell::{EndReport, Ended, Incarnation, start};

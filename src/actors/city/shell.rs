@@ -10,7 +10,9 @@ use tokio::{
     time::Instant,
 };
 
-use super::{CityBody, CityHandle, CityMessage, Ending, Engaged, Figures, Life, Options, watchers::Watchers};
+use super::{
+    CityBody, CityHandle, CityMessage, Ending, Engaged, Figures, Life, Options, RuleBoard, watchers::Watchers,
+};
 use crate::{
     actors::{
         mirror::{MirrorHandle, Published},
@@ -103,7 +105,8 @@ pub(in crate::actors) fn start(
     let code = incarnation.settings.code.clone();
     let gate = deps.figures.gate(&code, deps.options.inbox);
     let life = report.life.line();
-    let (its_gate, its_line) = (gate.clone(), life.clone());
+    let rules = RuleBoard::new((&incarnation.settings).into());
+    let (its_gate, its_line, its_rules) = (gate.clone(), life.clone(), rules.clone());
     let address = CityActor::start_in_arbiter(arbiter, move |ctx| {
         let Incarnation { settings, epoch, image } = incarnation;
         let code = settings.code.clone();
@@ -111,7 +114,8 @@ pub(in crate::actors) fn start(
         // Before the first device comes back.
         deps.engaged.replace(&engine.snapshot(deps.clock.now()));
         let mut city = CityActor {
-            handle: CityHandle::new(code.clone(), ctx.address().recipient(), its_gate, its_line),
+            handle: CityHandle::new(code.clone(), ctx.address().recipient(), its_gate, its_line, its_rules.clone()),
+            rules: its_rules,
             messages: deps.figures.messages(&code),
             code,
             epoch,
@@ -129,7 +133,7 @@ pub(in crate::actors) fn start(
         city.carry_out(effects);
         city
     });
-    CityHandle::new(code, address.recipient(), gate, life)
+    CityHandle::new(code, address.recipient(), gate, life, rules)
 }
 
 struct CityActor {
@@ -139,6 +143,8 @@ struct CityActor {
     deps: CityDeps,
     /// This city's own handle: the journal answers to it.
     handle: CityHandle,
+    /// Where it shows what its sessions need to know.
+    rules: RuleBoard,
     /// Who waits for an answer.
     replies: BTreeMap<ReplyTo, oneshot::Sender<Result<Outcome, Refusal>>>,
     last_reply: u64,
@@ -159,8 +165,10 @@ impl CityActor {
     fn handle_body(&mut self, body: CityBody, ctx: &mut Context<Self>) {
         match body {
             CityBody::Tell(command) => {
-                if let Command::Disconnect { session, .. } = &command {
-                    self.sessions.remove(session);
+                match &command {
+                    Command::Disconnect { session, .. } => drop(self.sessions.remove(session)),
+                    Command::SetCity(settings) => self.rules.show(settings.as_ref().into()),
+                    _ => {}
                 }
                 self.run(command);
             }

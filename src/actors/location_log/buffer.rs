@@ -20,6 +20,8 @@ pub struct LogPoint {
     pub created_at: Timestamp,
     /// When it was recorded, device time corrected.
     pub recorded_at: Timestamp,
+    /// When it was recorded, as the device said.
+    pub device_at: Timestamp,
     /// Where.
     pub position: Position,
     /// Radius of 68 % confidence, metres.
@@ -30,6 +32,8 @@ pub struct LogPoint {
     pub heading_deg: Option<f32>,
     /// Bits, see [`crate::store::location_logs::flags`].
     pub flags: i16,
+    /// Whether the city's policy wants it stored; the live dot sees every point.
+    pub store: bool,
 }
 
 /// What a write came to.
@@ -189,11 +193,13 @@ mod tests {
                 seq,
                 created_at: Timestamp::from_millis(1_000),
                 recorded_at: Timestamp::from_millis(900),
+                device_at: Timestamp::from_millis(900),
                 position: Position::new(1.0, 2.0).unwrap(),
                 accuracy_m: None,
                 speed_mps: None,
                 heading_deg: None,
                 flags: 0,
+                store: true,
             }
         })
         .collect()

@@ -61,11 +61,13 @@ pub fn judge(
                     seq: ping.seq,
                     created_at: now,
                     recorded_at,
+                    device_at: Timestamp::from_millis(ping.at),
                     position,
                     accuracy_m: ping.accuracy_m.filter(|metres| metres.is_finite() && *metres >= 0.0),
                     speed_mps: ping.speed_mps.filter(|speed| speed.is_finite() && *speed >= 0.0),
                     heading_deg: ping.heading_deg.filter(|degrees| (0.0..=360.0).contains(degrees)),
                     flags: if late { flags::LATE } else { 0 } | if ping.mock { flags::MOCK } else { 0 },
+                    store: true,
                 });
             }
             Err(reason) => {

@@ -212,7 +212,7 @@ impl Protocol {
             (Up::Hello(_), _) => Err(BadFrame::new(frame::ALREADY_LIVE, "hello comes once per connection")),
             (_, Phase::AwaitingHello) => Err(BadFrame::new(frame::HELLO_FIRST, "the first frame must be hello")),
             (_, Phase::Joining) => Err(BadFrame::new(frame::NOT_WELCOME_YET, "wait for welcome")),
-            (Up::Pings { pings }, _) => {
+            (Up::Pings { pings, .. }, _) => {
                 if pings.len() > self.max_points {
                     let detail = format!("at most {} points per frame", self.max_points);
                     return Err(BadFrame::new(frame::TOO_MANY_PINGS, detail));

@@ -1,8 +1,12 @@
 //! A city's dispatch policy: every number that steers its engine, with its unit in its name.
 
+mod pings;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use pings::{MockPoints, PingPolicy, TopSpeeds};
 
 use super::{rider::Vehicle, text::named_enum};
 
@@ -138,6 +142,8 @@ pub struct DispatchPolicy {
     pub offline_after_s: u32,
     /// Wrong one-time codes after which operators decide on a delivery.
     pub max_otp_tries: u32,
+    /// How points are treated.
+    pub pings: PingPolicy,
 }
 
 /// The most orders that any policy lets a rider hold at once.
@@ -188,6 +194,7 @@ impl Default for DispatchPolicy {
             max_report_age_s: 12 * 3_600,
             offline_after_s: 60,
             max_otp_tries: 5,
+            pings: PingPolicy::default(),
         }
     }
 }
@@ -282,7 +289,7 @@ impl DispatchPolicy {
         if self.wake_after_s == 0 {
             return bad("wake_after_s", "must be at least 1");
         }
-        Ok(())
+        self.pings.validate()
     }
 
     /// Time to answer once seen.

@@ -1,0 +1,77 @@
+//! What the sessions of a city must know of its settings to judge points: published by the city, read without asking it.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::domain::{
+    city::{Boundary, City},
+    policy::{DispatchPolicy, PingPolicy},
+};
+
+/// The settings that points are judged by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PingRules {
+    /// How points are treated.
+    pub pings: PingPolicy,
+    /// Seconds between the pings of a device, usually.
+    pub ping_interval_s: u32,
+    /// Seconds after which a rider without a new fix is offered nothing.
+    pub fix_freshness_s: u32,
+    /// The service area; `None` flags nothing as outside.
+    pub area: Option<Boundary>,
+}
+
+impl Default for PingRules {
+    fn default() -> Self {
+        let DispatchPolicy { pings, ping_interval_s, fix_freshness_s, .. } = DispatchPolicy::default();
+        Self { pings, ping_interval_s, fix_freshness_s, area: None }
+    }
+}
+
+impl From<&City> for PingRules {
+    fn from(city: &City) -> Self {
+        let DispatchPolicy { pings, ping_interval_s, fix_freshness_s, .. } = &city.policy;
+        Self {
+            pings: pings.clone(),
+            ping_interval_s: *ping_interval_s,
+            fix_freshness_s: *fix_freshness_s,
+            area: Some(city.boundary.clone()),
+        }
+    }
+}
+
+/// The board on which a city shows its rules. Cheap to clone; all clones show the same.
+#[derive(Clone, Debug, Default)]
+pub struct RuleBoard(Arc<RwLock<Arc<PingRules>>>);
+
+impl RuleBoard {
+    /// A board that shows these rules.
+    #[must_use]
+    pub fn new(rules: PingRules) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(rules))))
+    }
+
+    /// The rules in force.
+    #[must_use]
+    pub fn read(&self) -> Arc<PingRules> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on these.
+    pub fn show(&self, rules: PingRules) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everyone_who_holds_the_board_sees_a_change() {
+        let board = RuleBoard::default();
+        let seen = board.clone();
+        assert_eq!(*seen.read(), PingRules::default());
+        board.show(PingRules { ping_interval_s: 9, ..PingRules::default() });
+        assert_eq!(seen.read().ping_interval_s, 9);
+    }
+}
