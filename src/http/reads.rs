@@ -43,8 +43,8 @@ pub struct Options {
     pub track_span_s: u32,
     /// Seconds after which two points of a track are not connected, when the caller does not say; 300.
     pub track_gap_s: u32,
-    /// Seconds after it was recorded within which a point may be received and stored, at least what devices are allowed;
-    /// 86,400.
+    /// Seconds after it was recorded within which a point may be received and stored, at least what any city allows devices;
+    /// 604,800, which no city may exceed.
     pub late_s: u32,
     /// Seconds for which the last position of a rider who is not live is looked for; 2,678,400 (31 days).
     pub last_seen_s: u32,
@@ -62,7 +62,7 @@ impl Default for Options {
             track_points: 10_000,
             track_span_s: 31 * 86_400,
             track_gap_s: 300,
-            late_s: 86_400,
+            late_s: 7 * 86_400,
             last_seen_s: 31 * 86_400,
         }
     }
