@@ -26,7 +26,7 @@ use crate::{
     cache::{Cache, CacheError},
     clock::Clock,
     config::{Config, ConfigError},
-    http::{self, Deps, auth::Tokens, connection::on_connect},
+    http::{self, Deps, auth::Tokens, connection::on_connect, reads::Reads},
     metrics::Metrics,
     push::{self, ProviderError},
     store::{
@@ -204,6 +204,7 @@ impl App {
             options: config.http.clone(),
             storage,
             stopping: stop,
+            reads: Reads::new(config.reads.clone(), &metrics),
         };
         let limit = config.server.shutdown_limit();
         let server = HttpServer::new(move || http::app(deps.clone()))

@@ -79,6 +79,8 @@ pub struct Config {
     pub push: push::Options,
     /// Devices that are to be woken.
     pub wakes: wakes::Options,
+    /// Reads of where riders are and were.
+    pub reads: http::reads::Options,
 }
 
 /// The listening socket and the end of the program.
@@ -329,6 +331,9 @@ impl Config {
         }
         if self.router.lease_s == 0 {
             return Err(ConfigError::invalid("router.lease_s", "must be at least 1"));
+        }
+        if let Some((key, problem)) = self.reads.fault() {
+            return Err(ConfigError::invalid(key, problem));
         }
         if let Some(secret) = &self.auth.jwt_secret {
             check_secret(secret)?;

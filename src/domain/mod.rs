@@ -10,6 +10,7 @@ pub mod money;
 pub mod order;
 pub mod otp;
 pub mod policy;
+pub mod polyline;
 pub mod position;
 pub mod rider;
 pub mod steering;

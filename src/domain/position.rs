@@ -2,6 +2,9 @@
 
 use geo::{Distance, Haversine, Point};
 
+/// Mean earth radius in metres, as in `geo::Haversine` (IUGG mean radius R1).
+pub const EARTH_RADIUS_M: f64 = 6_371_008.8;
+
 /// A checked position: finite degrees inside the world.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Position {

@@ -15,7 +15,7 @@ pub struct AuditRecord {
     pub at: Timestamp,
     /// Who.
     pub actor: Actor,
-    /// What, a stable word: assign, reassign, unassign, hold, release, cancel, priority, ready.
+    /// What, a stable word: assign, reassign, unassign, hold, release, cancel, priority, ready, track_read.
     pub action: &'static str,
     /// The rider concerned.
     pub rider: Option<RiderId>,

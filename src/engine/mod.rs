@@ -20,6 +20,7 @@ mod holds;
 mod id_source;
 pub mod invariants;
 pub mod matching;
+pub mod nearby;
 mod offer_end;
 mod offers;
 mod one_time_code;

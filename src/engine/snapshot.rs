@@ -98,7 +98,7 @@ impl City {
         })
     }
 
-    fn rider_state(&self, now: Timestamp, live: &LiveRider) -> RiderState {
+    pub(super) fn rider_state(&self, now: Timestamp, live: &LiveRider) -> RiderState {
         match live.duty {
             _ if !live.orders.is_empty() => RiderState::Busy,
             Duty::Off | Duty::AutoOff => RiderState::Off,

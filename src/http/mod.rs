@@ -25,12 +25,16 @@ mod options;
 mod orders;
 mod page;
 mod place;
+mod positions;
 pub mod problem;
+pub mod reads;
 mod riders;
 pub mod routes;
 mod sockets;
 mod stopping;
 mod storage;
+mod track_form;
+mod tracks;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -58,6 +62,7 @@ use crate::{
 use auth::Tokens;
 pub use observe::Figures;
 pub use options::Options;
+use reads::Reads;
 
 /// Starts a stored city, or tells the running one its new settings.
 pub type ApplyCity = Arc<
@@ -95,6 +100,8 @@ pub struct Deps {
     pub storage: Availability,
     /// Turns true when the app stops: new requests are refused from then on.
     pub stopping: watch::Receiver<bool>,
+    /// The bounds of reading where riders are and were.
+    pub reads: Reads,
 }
 
 /// The whole application, for `HttpServer::new(move || http::app(deps.clone()))` and for tests.

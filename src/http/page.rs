@@ -15,9 +15,14 @@ const CHECK_BYTES: usize = 12;
 
 /// The token for the page after `last`, within the list that `filter` describes.
 pub fn token(filter: &str, last: Uuid) -> String {
+    token_at(filter, last.as_bytes())
+}
+
+/// The token for the page after a place that is told by more than an id.
+pub fn token_at(filter: &str, place: &[u8]) -> String {
     let mut bytes = vec![VERSION];
-    bytes.extend(last.as_bytes());
-    bytes.extend(&check(filter, last)[..CHECK_BYTES]);
+    bytes.extend(place);
+    bytes.extend(&check(filter, place)[..CHECK_BYTES]);
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
@@ -26,19 +31,26 @@ pub fn token(filter: &str, last: Uuid) -> String {
 /// # Errors
 /// `bad_page_token` when the token was not given out for this list.
 pub fn after(filter: &str, token: &str) -> Result<Uuid, Failure> {
+    Uuid::from_slice(&place(filter, token)?).map_err(|_| Failure::new(Code::BadPageToken))
+}
+
+/// The place of a token of [`token_at`].
+///
+/// # Errors
+/// `bad_page_token` when the token was not given out for this list.
+pub fn place(filter: &str, token: &str) -> Result<Vec<u8>, Failure> {
     read(filter, token).ok_or_else(|| Failure::new(Code::BadPageToken))
 }
 
-fn read(filter: &str, token: &str) -> Option<Uuid> {
+fn read(filter: &str, token: &str) -> Option<Vec<u8>> {
     let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
     let (version, rest) = bytes.split_first()?;
-    let (id, given) = rest.split_at_checked(16)?;
-    let last = Uuid::from_slice(id).ok()?;
-    (*version == VERSION && given == &check(filter, last)[..CHECK_BYTES]).then_some(last)
+    let (place, given) = rest.split_at_checked(rest.len().checked_sub(CHECK_BYTES)?)?;
+    (*version == VERSION && given == &check(filter, place)[..CHECK_BYTES]).then(|| place.to_vec())
 }
 
-fn check(filter: &str, last: Uuid) -> [u8; 32] {
-    Sha256::new().chain_update("page token 1\0").chain_update(last).chain_update(filter).finalize().into()
+fn check(filter: &str, place: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update("page token 1\0").chain_update(place).chain_update(filter).finalize().into()
 }
 
 /// The number of entries of a page.

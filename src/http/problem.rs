@@ -112,6 +112,9 @@ codes! {
     RiderUnfit = "rider_unfit", 409, "the order does not suit the rider";
     HeldByOther = "held_by_other", 409, "another operator holds the order";
     BadHold = "bad_hold", 422, "a hold ends in the future, within the policy's limit";
+    LocationUnknown = "location_unknown", 404, "no position of the rider is known";
+
+    RateLimited = "rate_limited", 429 retry 1, "the caller reads too often";
 
     CityPaused = "city_paused", 503 retry 60, "the city takes no new orders now";
     CityFull = "city_full", 503 retry 30, "a bound of the city is reached";
@@ -147,13 +150,23 @@ struct Inner {
     allow: Option<HeaderValue>,
     current: Option<CurrentOrder>,
     source: Option<Source>,
+    retry_after: RetryAfter,
 }
 
 impl Failure {
     /// A failure of the given kind.
     #[must_use]
     pub fn new(code: Code) -> Self {
-        Self(Box::new(Inner { code, detail: None, pointer: None, allow: None, current: None, source: None }))
+        let retry_after = code.retry_after();
+        Self(Box::new(Inner {
+            code,
+            detail: None,
+            pointer: None,
+            allow: None,
+            current: None,
+            source: None,
+            retry_after,
+        }))
     }
 
     /// A field of the body with an unacceptable value.
@@ -199,6 +212,13 @@ impl Failure {
     #[must_use]
     pub fn allowing(mut self, methods: Option<HeaderValue>) -> Self {
         self.0.allow = methods;
+        self
+    }
+
+    /// Says when the client may try again, where it is not what the code says: whole seconds.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.0.retry_after = Some(seconds);
         self
     }
 
@@ -265,7 +285,7 @@ impl ResponseError for Failure {
         if self.0.code == Code::WebsocketExpected {
             response.insert_header((header::UPGRADE, "websocket"));
         }
-        if let Some(seconds) = self.0.code.retry_after() {
+        if let Some(seconds) = self.0.retry_after {
             response.insert_header((header::RETRY_AFTER, seconds));
         }
         if let Some(methods) = &self.0.allow {

@@ -13,6 +13,7 @@ use super::{
     convert::rider_body,
     page,
     problem::{Code, Failure},
+    storage,
 };
 use crate::{
     domain::{
@@ -20,7 +21,10 @@ use crate::{
         ids::{CityCode, RiderId},
         rider::{KycStatus, Vehicle},
     },
-    store::{self, riders::Inserted},
+    store::{
+        self,
+        riders::{Inserted, StoredRider},
+    },
     wire::{
         problem::Problem,
         rest::{NewRider, RiderBody},
@@ -109,17 +113,33 @@ pub async fn get_rider(
     id: web::Path<Uuid>,
 ) -> Result<web::Json<RiderBody>, Failure> {
     let id = RiderId(*id);
-    let unknown = || Failure::new(Code::UnknownRider);
-    match &caller.0 {
-        Principal::Merchant(_) => return Err(Failure::new(Code::WrongRole)),
-        Principal::Rider(own) if *own != id => return Err(unknown()),
-        _ => {}
+    may_ask(&caller.0, id)?;
+    Ok(web::Json(rider_body(visible(&deps, &caller.0, id).await?)))
+}
+
+/// Whether a caller may ask about a rider at all; what can be said without looking the rider up.
+///
+/// # Errors
+/// `wrong_role` for merchants, `unknown_rider` for other riders.
+pub fn may_ask(caller: &Principal, id: RiderId) -> Result<(), Failure> {
+    match caller {
+        Principal::Merchant(_) => Err(Failure::new(Code::WrongRole)),
+        Principal::Rider(own) if *own != id => Err(Failure::new(Code::UnknownRider)),
+        _ => Ok(()),
     }
-    let rider = store::riders::get(&deps.db, id).await?.ok_or_else(unknown)?;
+}
+
+/// The rider, for a caller who may ask and see; to everybody else there is no such rider.
+///
+/// # Errors
+/// `unknown_rider`.
+pub async fn visible(deps: &Deps, caller: &Principal, id: RiderId) -> Result<StoredRider, Failure> {
+    let unknown = || Failure::new(Code::UnknownRider);
+    let rider = storage::read(deps, store::riders::get(&deps.db, id)).await?.ok_or_else(unknown)?;
     // An operator of another city learns as little as of a rider who is not there.
-    let visible = matches!(&caller.0, Principal::Rider(_))
-        || CityCode::parse(&rider.city).is_ok_and(|city| caller.0.may_operate(&city));
-    if visible { Ok(web::Json(rider_body(rider))) } else { Err(unknown()) }
+    let visible = matches!(caller, Principal::Rider(_))
+        || CityCode::parse(&rider.city).is_ok_and(|city| caller.may_operate(&city));
+    if visible { Ok(rider) } else { Err(unknown()) }
 }
 
 /// The riders of a city, newest first (operator of the city, or admin).

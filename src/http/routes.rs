@@ -4,7 +4,10 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 #[cfg(feature = "fault-injection")]
 use super::faults;
-use super::{bulk, cities, disputes, explain, health, merchants, openapi, operate, orders, place, riders, sockets};
+use super::{
+    bulk, cities, disputes, explain, health, merchants, openapi, operate, orders, place, positions, riders, sockets,
+    tracks,
+};
 
 /// Registers every route of this binary.
 pub fn routes(config: &mut ServiceConfig) {
@@ -48,6 +51,9 @@ fn production(config: &mut ServiceConfig) {
         .service(bulk::bulk_operate)          // operator, admin         POST /v1/cities/{code}/orders/bulk
         .service(disputes::list_disputes)     // operator, admin         GET  /v1/cities/{code}/disputes
         .service(disputes::close_dispute)     // operator, admin         POST /v1/disputes/{id}/close
+        .service(tracks::get_track)           // itself, op, admin       GET  /v1/riders/{id}/track
+        .service(positions::get_location)     // itself, op, admin       GET  /v1/riders/{id}/location
+        .service(positions::get_nearby)       // operator, admin         GET  /v1/cities/{code}/riders/nearby
         .service(sockets::rider_socket)       // rider                   GET  /v1/rider/socket
         .service(sockets::operator_socket);   // operator, admin         GET  /v1/operator/cities/{code}/socket
 }

@@ -1,11 +1,15 @@
-//! What operators did, as the audit log has it. Writing it is the journal's work.
+//! What operators did, as the audit log has it. What they change is written there by the journal, in the transaction of the
+//! change; what they only look at, here.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Db, StoreError};
-use crate::domain::ids::OrderId;
+use crate::{
+    domain::ids::{CityCode, OrderId},
+    engine::audit::AuditRecord,
+};
 
 /// One line of the audit log, as its row stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,4 +39,27 @@ pub async fn of_order(db: &Db, order: OrderId, limit: i64) -> Result<Vec<StoredA
     )
     .fetch_all(db)
     .await?)
+}
+
+/// Adds a line about something that changed nothing.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn note(db: &Db, city: &CityCode, act: &AuditRecord) -> Result<(), StoreError> {
+    sqlx::query!(
+        "INSERT INTO audit_log (id, at, actor_kind, actor_id, action, city, rider_id, reason, detail)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        act.id,
+        act.at.to_datetime(),
+        act.actor.kind.as_str(),
+        act.actor.id,
+        act.action,
+        city.as_str(),
+        act.rider.map(|rider| rider.0),
+        act.reason,
+        Value::Object(act.detail.clone()),
+    )
+    .execute(db)
+    .await?;
+    Ok(())
 }

@@ -18,6 +18,7 @@ pub mod partitions;
 pub mod recovery;
 pub mod rider_devices;
 pub mod riders;
+pub mod tracks;
 
 /// A pool of connections to Postgres.
 pub type Db = sqlx::PgPool;

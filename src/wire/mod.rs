@@ -9,6 +9,7 @@ pub mod explain;
 pub mod json;
 pub mod operations;
 pub mod operator;
+pub mod positions;
 pub mod problem;
 pub mod rest;
 pub mod rider;

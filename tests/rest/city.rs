@@ -62,6 +62,9 @@ impl Handler<CityMessage> for FakeCity {
                 let snapshot = CitySnapshot { city, at: self.clock.now(), counts, orders: vec![], riders: vec![] };
                 drop(answer.send(snapshot));
             }
+            // Nobody is at work here.
+            CityBody::Nearby(_, answer) => drop(answer.send(vec![])),
+            CityBody::Whereabouts(_, answer) => drop(answer.send(None)),
             _ => {}
         }
     }

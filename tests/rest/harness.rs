@@ -16,7 +16,11 @@ use dispatch_engine::{
     },
     cache::Cache,
     clock::Clock,
-    http::{self, Deps, auth::Tokens},
+    http::{
+        self, Deps,
+        auth::Tokens,
+        reads::{self, Reads},
+    },
     metrics::Metrics,
     store::{contacts::Sealer, partitions},
 };
@@ -59,6 +63,10 @@ pub async fn start() -> Rest {
 }
 
 pub async fn start_with(options: http::Options) -> Rest {
+    start_reading(options, reads::Options::default()).await
+}
+
+pub async fn start_reading(options: http::Options, reads: reads::Options) -> Rest {
     let (database, clock) = (TestDatabase::create().await, Clock::system());
     let (db, metrics, router) = (database.db.clone(), Metrics::new(), Router::default());
     partitions::ensure_months(&db, clock.now()).await.unwrap();
@@ -85,6 +93,7 @@ pub async fn start_with(options: http::Options) -> Rest {
     let storage = Availability::new(metrics.gauge("journal_unavailable", "as the journal shows it"));
     let rider_options = rider_session::Options::default();
     let operator_options = operator_session::Options::default();
+    let reads = Reads::new(reads, &metrics);
     let deps = Deps {
         rider_sockets: RiderSocketDeps::new(
             db.clone(),
@@ -111,6 +120,7 @@ pub async fn start_with(options: http::Options) -> Rest {
         sealer: Sealer::new(&[9; 32]),
         options,
         storage,
+        reads,
     };
     let app = deps.clone();
     let server = HttpServer::new(move || http::app(app.clone())).workers(1).disable_signals();

@@ -10,7 +10,10 @@ mod harness;
 mod operators;
 mod orders;
 mod paging;
+mod positions;
 mod resources;
 mod sockets;
 #[path = "../support/mod.rs"]
 mod support;
+mod track_pages;
+mod tracks;

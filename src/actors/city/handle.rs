@@ -14,11 +14,12 @@ use crate::domain::ids::TransitionId;
 use crate::{
     actors::{gate::Gate, operator_session::OperatorOutbox, order_journal::Availability, rider_session::RiderOutbox},
     domain::{
-        ids::{CityCode, ReplyTo, SessionId},
+        ids::{CityCode, ReplyTo, RiderId, SessionId},
         rider::RiderProfile,
     },
     engine::{
         command::{Command, Fix, Outcome, Refusal, RejectReason},
+        nearby::{NearbyQuery, NearbyRider, Whereabouts},
         view::CitySnapshot,
     },
 };
@@ -175,6 +176,26 @@ impl CityHandle {
     pub async fn snapshot(&self, deadline: Duration) -> Result<CitySnapshot, CityCallError> {
         let (answer, received) = oneshot::channel();
         self.send(CityBody::Snapshot(answer))?;
+        Self::within(deadline, received).await
+    }
+
+    /// The riders around a place who may be offered work now, nearest first.
+    ///
+    /// # Errors
+    /// Any [`CityCallError`] but a refusal.
+    pub async fn nearby(&self, deadline: Duration, query: NearbyQuery) -> Result<Vec<NearbyRider>, CityCallError> {
+        let (answer, received) = oneshot::channel();
+        self.send(CityBody::Nearby(query, answer))?;
+        Self::within(deadline, received).await
+    }
+
+    /// Where a rider is; `None` for one who is not live here.
+    ///
+    /// # Errors
+    /// Any [`CityCallError`] but a refusal.
+    pub async fn whereabouts(&self, deadline: Duration, rider: RiderId) -> Result<Option<Whereabouts>, CityCallError> {
+        let (answer, received) = oneshot::channel();
+        self.send(CityBody::Whereabouts(rider, answer))?;
         Self::within(deadline, received).await
     }
 

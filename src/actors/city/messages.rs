@@ -9,11 +9,12 @@ use crate::domain::ids::TransitionId;
 use crate::{
     actors::{gate::Permit, operator_session::OperatorOutbox, rider_session::RiderOutbox},
     domain::{
-        ids::{ReplyTo, SessionId},
+        ids::{ReplyTo, RiderId, SessionId},
         rider::RiderProfile,
     },
     engine::{
         command::{Command, Fix, Outcome, Refusal, RejectReason},
+        nearby::{NearbyQuery, NearbyRider, Whereabouts},
         view::CitySnapshot,
     },
 };
@@ -68,6 +69,10 @@ pub enum CityBody {
     /// A test or a drill makes the city fail.
     #[cfg(feature = "fault-injection")]
     Fault(Fault),
+    /// Somebody wants to know who could be offered work around a place.
+    Nearby(NearbyQuery, oneshot::Sender<Vec<NearbyRider>>),
+    /// Somebody wants to know where a rider is; `None` for one who is not live here.
+    Whereabouts(RiderId, oneshot::Sender<Option<Whereabouts>>),
 }
 
 /// How a city can be made to fail.

@@ -199,6 +199,12 @@ impl CityActor {
             CityBody::Fence => self.fenced(ctx),
             #[cfg(feature = "fault-injection")]
             CityBody::Fault(super::Fault::Panic) => panic!("the city {} was told to panic", self.code),
+            CityBody::Nearby(query, answer) => {
+                let _ = answer.send(self.engine.nearby(self.deps.clock.now(), &query));
+            }
+            CityBody::Whereabouts(rider, answer) => {
+                let _ = answer.send(self.engine.whereabouts(self.deps.clock.now(), rider));
+            }
         }
     }
 
