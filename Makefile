@@ -13,10 +13,11 @@ demo: setup
 test: setup
 	$(CARGO) test $(ARGS)
 
-# Kills of the real program under load, many of them, with a summary; fails when a promise was broken.
+# Kills of the real program under load, many of them, with a summary; fails when a promise was broken. First orders are
+# counted, then points.
 # make soak KILLS=20 SEED=7
 soak: setup
-	KILLS="$(KILLS)" KILL_SEED="$(SEED)" $(CARGO) test --release --test survival soak -- --ignored --nocapture
+	KILLS="$(KILLS)" KILL_SEED="$(SEED)" $(CARGO) test --release --test survival soak -- --ignored --nocapture --test-threads=1
 
 # Says what is missing and installs it.
 setup:

@@ -3,9 +3,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use dispatch_engine::replay::{
     day::time_of_day,
+    device::encoding::Encoding,
     manners::{Manners, rate, share},
 };
 
@@ -46,6 +47,12 @@ pub struct Target {
     /// Time between the pings of a device; as the engine says when absent.
     #[arg(long, value_parser = humantime::parse_duration)]
     pub ping_every: Option<Duration>,
+    /// How devices write their frames.
+    #[arg(long, value_enum, default_value_t)]
+    pub encoding: Encodings,
+    /// The engine's database, to compare stored points with what devices were told; they are not compared when absent.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
     /// Local addresses 127.0.0.1, 127.0.0.2, ... to connect from, for fleets beyond the ports of one address.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=250))]
     pub sources: u8,
@@ -138,6 +145,38 @@ pub struct Replay {
     /// How riders and merchants behave.
     #[command(flatten)]
     pub manners: Manners,
+}
+
+/// How the devices of a fleet write their frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Encodings {
+    /// All in JSON.
+    #[default]
+    Json,
+    /// All in MessagePack.
+    Msgpack,
+    /// Every second one in MessagePack.
+    Mixed,
+}
+
+impl Encodings {
+    /// The encoding of a device, by its number in the run.
+    pub const fn of(self, index: usize) -> Encoding {
+        match self {
+            Self::Mixed if index % 2 == 1 => Encoding::MessagePack,
+            Self::Json | Self::Mixed => Encoding::Json,
+            Self::Msgpack => Encoding::MessagePack,
+        }
+    }
+
+    /// The word for it on the command line.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Msgpack => "msgpack",
+            Self::Mixed => "mixed",
+        }
+    }
 }
 
 /// What the caller believes of the engine's clock.

@@ -14,6 +14,7 @@ mod ledger;
 mod live_line;
 mod orders;
 mod outcomes;
+mod points;
 mod report;
 mod run;
 mod setup;

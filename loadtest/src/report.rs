@@ -22,6 +22,7 @@ use crate::{
     faults::Injected,
     ledger::Difference,
     outcomes::called_off,
+    points::PointCheck,
     stats::{Counts, Quantiles, Stats, Times, count},
 };
 
@@ -140,6 +141,7 @@ pub struct Report {
     byes: Counts,
     panics: Vec<Injected>,
     crosscheck: CrossCheck,
+    points: PointCheck,
 }
 
 impl Report {
@@ -153,16 +155,18 @@ impl Report {
         timing: Timing,
         fleet: (usize, usize),
         stored: Option<&Stored>,
+        points: PointCheck,
         quality: Vec<CityRuns>,
         shared: &Shared,
     ) -> Self {
         let mut crosscheck = CrossCheck::default();
         let in_doubt = {
             let books = shared.ledger.books();
-            let differences = match stored {
+            let mut differences = match stored {
                 Some(stored) => compare(&books, stored),
                 None => books.contradictions(),
             };
+            differences.extend(points.differences.iter().cloned());
             crosscheck.differences = differences.len();
             crosscheck.first = differences.into_iter().take(NAMED).collect();
             books.in_doubt.len() as u64
@@ -216,6 +220,7 @@ impl Report {
             byes: sums.byes.clone(),
             panics: sums.panics.clone(),
             crosscheck,
+            points,
         }
     }
 
@@ -333,12 +338,16 @@ impl Report {
         line("delivered or on their way", percent(self.orders.delivered_or_on_their_way_share));
         line("drained", format!("{} in {:.0} s", yes(self.timing.drained), self.timing.draining_clock_s));
         let pings = &self.pings;
+        let points = &pings.points;
+        line("points recorded, sent, settled", format!("{}, {}, {}", points.recorded, points.sent, points.settled));
         line(
-            "pings sent, received to, stored to",
-            format!("{}, {}, {}", pings.sent, pings.received_to, pings.stored_to),
+            "points sent again, told as duplicates, given up",
+            format!("{}, {}, {}", points.resent, points.duplicates, points.given_up),
         );
+        line("most points that a device kept", points.worst_backlog.to_string());
+        line("words about points never sent", points.strange.to_string());
         line("pings refused", listed(&pings.refused));
-        line("pings refused rightly (lies, repeats)", listed(&pings.refused_rightly));
+        line("pings refused rightly (lies, outages)", listed(&pings.refused_rightly));
         line("reconnects", self.reconnects.to_string());
         line("events", listed(&self.events));
         line("errors on sockets", listed(&self.socket_errors));
@@ -361,6 +370,7 @@ impl Report {
                 check.differences
             ),
         );
+        line("points in the database", self.points.words());
         format!("{times}\n{figures}\n{}", self.quality_table())
     }
 }

@@ -31,6 +31,7 @@ use crate::{
     live_line::LiveLine,
     orders::placer::{Merchants, place_all},
     outcomes::{self, Frame},
+    points::{self, PointCheck},
     report::{Report, Timing},
     setup,
     stats::Stats,
@@ -88,7 +89,7 @@ pub async fn run(cli: &Cli) -> anyhow::Result<bool> {
         prefix: format!("lt-{run_id}-"),
         shared: Arc::clone(&shared),
     };
-    let riders = setup::riders(&api, &plan, &run_id, target.seed).await?;
+    let riders = setup::riders(&api, &plan, &run_id, target.seed, &clock).await?;
     let mut run = Run {
         target: target.clone(),
         run_id,
@@ -195,6 +196,7 @@ impl Run {
 
         self.line.show("cross-check", &self.shared, t0);
         let stored = self.read_back(&plan.cities).await;
+        let points = self.read_points(&plan.cities).await;
         let timing = Timing {
             placing_clock_s: (placed_to - t0) as f64 / 1_000.0,
             placing_real_s: placed_in.as_secs_f64(),
@@ -218,6 +220,7 @@ impl Run {
             timing,
             (fleet, on_duty_at_start),
             stored.as_ref().ok(),
+            points.as_ref().ok().cloned().unwrap_or_default(),
             quality,
             &self.shared,
         );
@@ -237,6 +240,7 @@ impl Run {
             eprintln!("{}: {:?}: {}", difference.kind, difference.order, difference.detail);
         }
         stored.context("the stored orders cannot be read back")?;
+        points.context("the stored points cannot be read back")?;
         ensure!(!self.stop.engine_lost(), "the engine was lost during the run");
         Ok(report.agrees())
     }
@@ -308,6 +312,19 @@ impl Run {
             }
             tokio::time::sleep(DRAIN_LOOK).await;
         }
+    }
+
+    /// Compares the points, where the database is known.
+    async fn read_points(&self, cities: &[String]) -> anyhow::Result<PointCheck> {
+        let Some(url) = &self.target.database_url else { return Ok(PointCheck::default()) };
+        let mut full = vec![];
+        for code in cities {
+            let policy = self.api.city(code).await?.map(|city| city.policy).unwrap_or_default();
+            full.push(policy["pings"]["idle_store_every_s"] == 0);
+        }
+        let told = std::mem::take(&mut self.shared.stats.sums().points);
+        let since = DateTime::<Utc>::from_timestamp_millis(self.began_at).unwrap_or_default() - TimeDelta::minutes(1);
+        Ok(points::check(url, &told, &full, since).await?)
     }
 
     async fn read_back(&self, cities: &[String]) -> Result<Stored, crate::api::ApiError> {

@@ -1,12 +1,13 @@
 //! What a run needs before it starts: cities, merchants, riders; made over REST.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, bail, ensure};
 use dispatch_engine::{
     domain::rider::Vehicle,
     replay::{
         day::{CityDay, DayCourier},
+        device::{clock::DeviceClock, keeper::Limits},
         geometry::{DAY_MARGIN_M, box_around},
         manners::Manners,
         motion::Motion,
@@ -27,8 +28,8 @@ use uuid::Uuid;
 use crate::{
     api::{Api, ApiError},
     area::Area,
-    cli::{Replay, Synthetic},
-    clock::millis,
+    cli::{Encodings, Replay, Synthetic},
+    clock::{ServerClock, millis},
     device::behaviour::{Character, Rider},
     orders::synthetic,
 };
@@ -41,6 +42,9 @@ const HOME_SPREAD_M: f64 = 1_200.0;
 
 /// Riders made at the same time.
 const PARALLEL: usize = 16;
+
+/// Real time that a device waits after `welcome` for word of which of its points arrived.
+const HESITATE: Duration = Duration::from_millis(300);
 
 /// One wave of the order rate where the run has no end.
 const ENDLESS_WAVE_MS: i64 = 600_000;
@@ -78,6 +82,8 @@ pub struct Plan {
     pub haunts: Vec<Option<Arc<Area>>>,
     /// Overrules the engine's ping interval.
     pub ping_every_ms: Option<i64>,
+    /// How devices write their frames.
+    pub encoding: Encodings,
     /// Street distance over straight-line distance.
     pub detour: f64,
     /// What is replayed; absent when the run is made up.
@@ -132,12 +138,14 @@ pub async fn plan_synthetic(args: &Synthetic, api: &Api) -> anyhow::Result<Plan>
         manners: args.manners.clone(),
         haunts: areas.into_iter().map(Some).collect(),
         ping_every_ms: args.target.ping_every.map(millis),
+        encoding: args.target.encoding,
         detour: 1.4,
         days: None,
         config: json!({
             "cities": args.city, "riders": args.riders, "orders_per_second": args.orders_per_second,
             "ping_every_ms": args.target.ping_every.map(millis), "for_ms": place_for, "seed": args.target.seed,
             "merchants": args.target.merchants, "sources": args.target.sources, "manners": args.manners,
+            "encoding": args.target.encoding.word(),
         }),
     })
 }
@@ -188,6 +196,7 @@ pub async fn plan_replay(args: &Replay, api: &Api) -> anyhow::Result<Plan> {
         manners: args.manners.clone(),
         haunts: vec![None; args.city.len()],
         ping_every_ms: args.target.ping_every.map(millis),
+        encoding: args.target.encoding,
         detour: args.detour,
         days: Some(Days { window, scenarios }),
         config: json!({
@@ -195,6 +204,7 @@ pub async fn plan_replay(args: &Replay, api: &Api) -> anyhow::Result<Plan> {
             "window": window.words(), "acceptance": args.manners.acceptance(),
             "what_goes_wrong": args.manners.mishaps(), "ping_every_ms": args.target.ping_every.map(millis),
             "seed": args.target.seed, "merchants": args.target.merchants, "manners": args.manners, "data": notes,
+            "encoding": args.target.encoding.word(),
         }),
     })
 }
@@ -260,19 +270,29 @@ pub async fn merchants(api: &Api, run: &str, count: u16) -> anyhow::Result<Vec<U
 ///
 /// # Errors
 /// When the engine refuses one.
-pub async fn riders(api: &Api, plan: &Plan, run: &str, seed: u64) -> anyhow::Result<Vec<(Rider, Shift)>> {
+pub async fn riders(
+    api: &Api,
+    plan: &Plan,
+    run: &str,
+    seed: u64,
+    clock: &ServerClock,
+) -> anyhow::Result<Vec<(Rider, Shift)>> {
+    let now = clock.now();
+    let limits = Limits { hesitate_ms: clock.ms_in(HESITATE).max(1), ..Limits::default() };
     let made = stream::iter(plan.seats.iter().enumerate()).map(|(index, seat)| async move {
         let id = rider(api, plan, seat, run, seed, index).await?;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(index as u64 + 1);
         let liar = rng.random_bool(plan.manners.liars);
-        let (skewed, skew) = (rng.random_bool(plan.manners.skewed), rng.random_range(-90_000..90_000));
+        let (skewed, wrong) = (rng.random_bool(plan.manners.skewed), DeviceClock::wrong(now, &mut rng));
         let character = Character {
             rider: id,
             index,
             city: seat.city,
             liar,
-            skew_ms: if skewed { skew } else { 0 },
+            clock: if skewed { wrong } else { DeviceClock::default() },
+            encoding: plan.encoding.of(index),
+            limits,
             haunts: plan.haunts.get(seat.city).cloned().flatten(),
             ping_every_ms: plan.ping_every_ms,
         };

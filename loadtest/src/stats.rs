@@ -12,7 +12,11 @@ use dispatch_engine::replay::outcome::{OrderOutcome, RiderOutcome};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::{api::ApiError, device::pings::PingTally, faults::Injected};
+use crate::{
+    api::ApiError,
+    device::pings::{PingTally, ToldPoints},
+    faults::Injected,
+};
 
 /// The longest time a histogram tells apart: a day, in its unit.
 const DAY_S: u64 = 86_400;
@@ -135,6 +139,8 @@ pub struct Sums {
     pub byes: Counts,
     /// Points of all devices that have ended.
     pub pings: PingTally,
+    /// What they were told of their points, by run of the app.
+    pub points: Vec<ToldPoints>,
     /// What riders wrote down about their shifts, with the index of their city; times of the engine's clock.
     pub riders: Vec<(usize, RiderOutcome)>,
     /// From the frame's `sent_at` to its receipt, real microseconds.
@@ -168,6 +174,7 @@ impl Default for Stats {
                 connect_errors: Counts::new(),
                 byes: Counts::new(),
                 pings: PingTally::default(),
+                points: vec![],
                 riders: vec![],
                 offer_to_device: Times::in_millis(),
                 answers: BTreeMap::new(),

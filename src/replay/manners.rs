@@ -52,7 +52,8 @@ pub struct Manners {
     /// Share of devices that lie: impossible positions, future times, garbage frames now and then.
     #[arg(long, default_value_t = 0.01, value_parser = share)]
     pub liars: f64,
-    /// Share of devices whose own clock is up to 90 seconds off.
+    /// Share of devices whose own clock is up to 90 seconds off and runs too fast or too slow; every third of them is set
+    /// anew in use.
     #[arg(long, default_value_t = 0.02, value_parser = share)]
     pub skewed: f64,
     /// Share of deliveries whose recipient is not met at first.

@@ -3,6 +3,7 @@
 //! Nothing here knows the engine but the virtual-time runner.
 
 pub mod day;
+pub mod device;
 pub mod geometry;
 pub mod manners;
 pub mod measure;

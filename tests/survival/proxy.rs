@@ -1,5 +1,5 @@
-//! The way from the engine to PostgreSQL: a TCP port on loopback whose bytes go to the server's unix socket, or are cut,
-//! swallowed or slowed down on the way.
+//! The way from the engine to PostgreSQL, or from devices to the engine: a TCP port on loopback whose bytes go to where they
+//! should, or are cut, torn, swallowed or slowed down on the way.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -21,6 +21,8 @@ pub enum Way {
     Open,
     /// Connections are reset, and so is every new one.
     Cut,
+    /// What comes next arrives by half, then the connection is reset; new ones fare alike.
+    Torn,
     /// Nothing arrives and nothing is closed; what was sent meanwhile arrives when the way is open again, as packets do
     /// that are repeated until they get through.
     Held,
@@ -30,6 +32,36 @@ pub enum Way {
     /// Each small piece of data takes so long.
     Slow(Duration),
 }
+
+/// Where bytes go.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// The socket of a server on this machine.
+    Unix(PathBuf),
+    /// A TCP port.
+    Tcp(SocketAddr),
+}
+
+impl Target {
+    /// Connects; the two halves of the connection.
+    async fn connect(&self) -> std::io::Result<(Reads, Writes)> {
+        match self {
+            Self::Unix(path) => {
+                let (read, write) = UnixStream::connect(path).await?.into_split();
+                Ok((Box::new(read), Box::new(write)))
+            }
+            Self::Tcp(address) => {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                let (read, write) = stream.into_split();
+                Ok((Box::new(read), Box::new(write)))
+            }
+        }
+    }
+}
+
+type Reads = Box<dyn AsyncRead + Send + Unpin>;
+type Writes = Box<dyn AsyncWrite + Send + Unpin>;
 
 /// Bytes that a slow way carries at once.
 const PIECE: usize = 1_024;
@@ -42,8 +74,8 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Listens on a free port, for connections to a unix socket.
-    pub async fn start(target: PathBuf) -> Self {
+    /// Listens on a free port.
+    pub async fn start(target: Target) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (way, state) = watch::channel(Way::Open);
@@ -63,7 +95,7 @@ impl Proxy {
 }
 
 /// One connection from its beginning to its end.
-async fn carry(client: TcpStream, target: PathBuf, way: watch::Receiver<Way>) {
+async fn carry(client: TcpStream, target: Target, way: watch::Receiver<Way>) {
     let state = *way.borrow();
     if state == Way::Cut {
         return reset(&client);
@@ -72,16 +104,20 @@ async fn carry(client: TcpStream, target: PathBuf, way: watch::Receiver<Way>) {
         return;
     }
     // While PostgreSQL is down its socket refuses, and so do we.
-    let Ok(server) = UnixStream::connect(&target).await else { return reset(&client) };
+    let Ok((mut down_from, mut up_to)) = target.connect().await else { return reset(&client) };
     let (mut up_from, mut down_to) = client.into_split();
-    let (mut down_from, mut up_to) = server.into_split();
+    let (torn, mut tear) = watch::channel(false);
     let both = async {
-        tokio::join!(pump(&mut up_from, &mut up_to, way.clone()), pump(&mut down_from, &mut down_to, way.clone()))
+        tokio::join!(
+            pump(&mut up_from, &mut up_to, way.clone(), &torn),
+            pump(&mut down_from, &mut down_to, way.clone(), &torn)
+        )
     };
     let mut watched = way.clone();
     tokio::select! {
         _ = both => {}
         _ = watched.wait_for(|way| *way == Way::Cut) => reset(down_to.as_ref()),
+        _ = tear.wait_for(|torn| *torn) => reset(down_to.as_ref()),
     }
 }
 
@@ -92,7 +128,12 @@ fn reset(stream: &TcpStream) {
 }
 
 /// Carries one direction until its end.
-async fn pump(from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + Unpin), mut way: watch::Receiver<Way>) {
+async fn pump(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    mut way: watch::Receiver<Way>,
+    torn: &watch::Sender<bool>,
+) {
     let mut buffer = vec![0; 16 * 1_024];
     loop {
         let read = tokio::select! {
@@ -107,6 +148,12 @@ async fn pump(from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + U
         if read == 0 {
             let _ = to.shutdown().await;
             return;
+        }
+        if state == Way::Torn {
+            // Whether the half arrives is for the network to say.
+            let _ = to.write_all(&buffer[..read / 2]).await;
+            torn.send_replace(true);
+            return std::future::pending().await;
         }
         let piece = if matches!(state, Way::Slow(_)) { PIECE } else { read };
         for part in buffer[..read].chunks(piece) {

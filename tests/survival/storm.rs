@@ -2,13 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
-use dispatch_engine::{
-    store::Db,
-    wire::{
-        LatLon,
-        rest::{NewCity, NewMerchant, NewRider},
-    },
-};
+use dispatch_engine::{store::Db, wire::LatLon};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
@@ -25,14 +19,15 @@ use crate::{
     database::Database,
     device::{Device, Standing},
     engine::{Engine, Start},
+    founding,
     kills::{Kill, SHUTDOWN_S, Victims},
     ledger::Ledger,
     merchant::Merchant,
-    proxy::Proxy,
+    proxy::{Proxy, Target},
     report::{Report, Struck},
     rest::Rest,
     socket::Socket,
-    support::{token, world::KITCHEN},
+    support::world::KITCHEN,
 };
 
 /// The city of the test.
@@ -97,7 +92,7 @@ pub async fn run(plan: Plan, log: &Path) -> Report {
     );
     let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
     let database = Database::start().await;
-    let proxy = Proxy::start(database.socket.clone()).await;
+    let proxy = Proxy::start(Target::Unix(database.socket.clone())).await;
     let shutdown = SHUTDOWN_S.to_string();
     let mut settings = SETTINGS.to_vec();
     settings.push(("SERVER__SHUTDOWN_S", shutdown.as_str()));
@@ -170,44 +165,13 @@ pub async fn run(plan: Plan, log: &Path) -> Report {
 
 /// A city with a policy of seconds, its merchants and its riders.
 async fn found(rest: &Rest, plan: &Plan) -> (Vec<Uuid>, Vec<Uuid>) {
-    let admin = token("admin", "tests");
-    let corners = [(12.90, 77.52), (12.90, 77.68), (13.05, 77.68), (13.05, 77.52)];
-    let city = NewCity {
-        code: CITY.into(),
-        name: "Bengaluru".into(),
-        status: None,
-        boundary: corners.map(|(lat, lon)| LatLon { lat, lon }).to_vec(),
-        time_zone: "Asia/Kolkata".into(),
-        day_cutover_min: 240,
-        currency: "INR".into(),
-        policy: json!({
-            "offer_ttl_s": 3, "offer_hard_cap_s": 6, "radius_step_every_s": 1, "ignored_cooldown_s": 1,
-            "unseen_cooldown_s": 1, "round_every_s": 2, "auto_off_after_s": 20, "ping_interval_s": 1,
-            "fix_freshness_s": 6, "max_active_orders": 1,
-        }),
-        pay_base_minor: None,
-        pay_per_km_minor: None,
-    };
-    rest.make("/v1/cities", &admin, &city).await;
-    let id = |made: serde_json::Value| made["id"].as_str().unwrap().parse::<Uuid>().unwrap();
-    let mut merchants = Vec::new();
-    for number in 0..plan.merchants {
-        merchants
-            .push(id(rest.make("/v1/merchants", &admin, &NewMerchant { name: format!("Kitchen {number}") }).await));
-    }
-    let mut riders = Vec::new();
-    for number in 0..plan.riders {
-        let rider = NewRider {
-            name: format!("Rider {number}"),
-            mobile: format!("+91900000{number:04}"),
-            city: CITY.into(),
-            vehicle: "motorcycle".into(),
-            capacity_units: None,
-            kyc_status: Some("APPROVED".into()),
-        };
-        riders.push(id(rest.make("/v1/riders", &admin, &rider).await));
-    }
-    (merchants, riders)
+    let policy = json!({
+        "offer_ttl_s": 3, "offer_hard_cap_s": 6, "radius_step_every_s": 1, "ignored_cooldown_s": 1,
+        "unseen_cooldown_s": 1, "round_every_s": 2, "auto_off_after_s": 20, "ping_interval_s": 1,
+        "fix_freshness_s": 6, "max_active_orders": 1,
+    });
+    founding::city(rest, CITY, policy).await;
+    (founding::merchants(rest, plan.merchants).await, founding::riders(rest, CITY, plan.riders).await)
 }
 
 /// Waits until every request is answered, every order has ended and every device is quiet; returns what is not.
@@ -256,7 +220,7 @@ async fn welcomes(address: std::net::SocketAddr, beliefs: &BTreeMap<Uuid, Belief
 }
 
 /// Lines of the engine's log that no kill explains: panics, and stored states other than a city remembers.
-fn suspicious(log: &Path) -> Vec<String> {
+pub fn suspicious(log: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let words = ["panicked at", "the store holds other versions", "it stays down", "cannot be read", "internal_error"];
     text.lines()

@@ -10,6 +10,7 @@ use std::{
 use dispatch_engine::{
     domain::order::OrderStatus,
     replay::{
+        device::{clock::DeviceClock, encoding::Encoding, keeper::Limits},
         manners::{Mood, NEVER},
         motion::Motion,
         work::{self, NextStep, Task},
@@ -29,9 +30,9 @@ use super::{
     frames::{Ask, Requests},
     lies,
     outcome::Out,
-    pings::{PER_FRAME, PingBuffer},
+    pings::{PingBuffer, PingTally, ToldPoints},
 };
-use crate::{area::Area, clock::millis};
+use crate::{area::Area, clock::millis, stats::Sums};
 
 /// Real time until a request without an answer is sent again.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -47,8 +48,12 @@ pub struct Character {
     pub city: usize,
     /// Lies now and then.
     pub liar: bool,
-    /// How far the device's own clock is ahead, milliseconds.
-    pub skew_ms: i64,
+    /// The device's own clock.
+    pub clock: DeviceClock,
+    /// How the device writes its frames.
+    pub encoding: Encoding,
+    /// What the device keeps and sends.
+    pub limits: Limits,
     /// Where the rider wanders while idle; stands still when absent.
     pub haunts: Option<Arc<Area>>,
     /// Overrules the engine's ping interval.
@@ -106,6 +111,7 @@ impl Rider {
     pub fn new(character: Character, motion: Motion, mut rng: ChaCha8Rng) -> Self {
         let boot = boot_id(&mut rng);
         Self {
+            pings: PingBuffer::new(boot, character.limits),
             character,
             shift_end: NEVER,
             closing: false,
@@ -113,7 +119,6 @@ impl Rider {
             rng,
             motion,
             diary: Diary::default(),
-            pings: PingBuffer::new(boot),
             requests: Requests::new(prefix(boot)),
             answers: VecDeque::new(),
             duty: "OFF".to_owned(),
@@ -141,12 +146,12 @@ impl Rider {
         Up::Hello(Hello {
             device_id: format!("loadtest-{}", self.character.rider.simple()),
             app_version: concat!("loadtest/", env!("CARGO_PKG_VERSION")).to_owned(),
-            boot_id: self.pings.boot,
+            boot_id: self.pings.boot(),
             mono_ms: u64::try_from(now.rem_euclid(1_000_000_000)).unwrap_or(0),
-            at: now + self.character.skew_ms,
+            at: self.character.clock.shows(now),
             battery: Some(0.8),
             push: None,
-            oldest: None,
+            oldest: self.pings.oldest(),
         })
     }
 
@@ -158,13 +163,14 @@ impl Rider {
     /// The connection is gone.
     pub fn disconnected(&mut self) {
         self.online = false;
+        self.pings.disconnected();
     }
 
     /// The app starts anew; answers nothing, remembers nothing. The account of its points goes to the sums.
     pub fn restart(&mut self, shared: &Shared) {
         let boot = boot_id(&mut self.rng);
-        let ended = self.pings.restart(boot);
-        shared.stats.sums().pings.add(&ended);
+        let (ended, told) = self.pings.restart(boot);
+        self.hand_in(&mut shared.stats.sums(), &ended, told);
         self.requests = Requests::new(prefix(boot));
         self.offer = None;
         self.step = None;
@@ -185,12 +191,17 @@ impl Rider {
     /// Adds the account of the points and of the shift to the sums; the device ends.
     pub fn account(&mut self, now: i64, shared: &Shared) {
         let mut sums = shared.stats.sums();
-        sums.pings.add(&self.pings.tally());
+        self.hand_in(&mut sums, &self.pings.tally(), self.pings.told());
         let diary = std::mem::take(&mut self.diary);
         sums.riders.extend(diary.close(now, self.motion.ridden_m(now)).map(|notes| (self.character.city, notes)));
     }
 
-    fn pings_now(&self) -> bool {
+    fn hand_in(&self, sums: &mut Sums, tally: &PingTally, told: ToldPoints) {
+        sums.pings.add(tally);
+        sums.points.push(ToldPoints { rider: self.character.rider, city: self.character.city, ..told });
+    }
+
+    pub(super) fn pings_now(&self) -> bool {
         self.duty == "ON" && !self.closing && !(self.wish == DutyWish::Off && self.jobs.is_empty())
     }
 
@@ -214,7 +225,7 @@ impl Rider {
             due = due.min(self.idle_until);
         }
         if self.online {
-            due = due.min(self.next_outage).min(self.next_garbage);
+            due = due.min(self.next_outage).min(self.next_garbage).min(self.pings.next_due().unwrap_or(NEVER));
         }
         due.min(self.next_break).min(self.break_end)
     }
@@ -270,7 +281,7 @@ impl Rider {
             let fix = self.motion.fix(now, &mut self.rng);
             let mut ping = Ping {
                 seq: 0,
-                at: now + self.character.skew_ms,
+                at: self.character.clock.shows(now),
                 lat: fix.at.lat,
                 lon: fix.at.lon,
                 accuracy_m: Some(fix.accuracy_m),
@@ -288,16 +299,12 @@ impl Rider {
             let pause = self.rng.random_range(self.ping_every * 3 / 4..=self.ping_every * 5 / 4);
             self.next_ping = (self.next_ping + pause).max(now);
         }
-        while self.online {
-            let pings = self.pings.batch();
-            shared.stats.pings_written.fetch_add(pings.len() as u64, Relaxed);
-            let last = pings.len() < PER_FRAME;
-            if !pings.is_empty() {
-                out.frames.push(Up::Pings { pings, oldest: None, sent_at: None });
+        let sent_at = self.character.clock.shows(now);
+        while let Some(frame) = self.pings.next_frame(now, sent_at) {
+            if let Up::Pings { pings, .. } = &frame {
+                shared.stats.pings_written.fetch_add(pings.len() as u64, Relaxed);
             }
-            if last {
-                break;
-            }
+            out.frames.push(frame);
         }
     }
 

@@ -3,6 +3,7 @@
 use dispatch_engine::{
     domain::rider::Vehicle,
     replay::{
+        device::{clock::DeviceClock, encoding::Encoding, keeper::Limits},
         manners::{Manners, NEVER, Outage},
         motion::Motion,
     },
@@ -59,7 +60,9 @@ pub fn rider() -> Rider {
         index: 0,
         city: 0,
         liar: false,
-        skew_ms: 0,
+        clock: DeviceClock::default(),
+        encoding: Encoding::Json,
+        limits: Limits::default(),
         haunts: None,
         ping_every_ms: None,
     };

@@ -99,7 +99,7 @@ impl Rider {
                     self.duty_try = now + self.rng.random_range(5_000..20_000);
                 }
             }
-            Down::PingInterval { ms } => self.ping_interval(ms),
+            Down::PingInterval { ms } => self.ping_interval(now, ms),
             Down::Error { re, code, detail: _ } => {
                 let asked = self.answered(now, re.as_deref(), shared);
                 let what = asked.as_ref().map_or("frame", |open| open.ask.name());
@@ -159,7 +159,7 @@ impl Rider {
         // Another session answers from what is true now, and need not use the same words.
         self.answers.clear();
         self.set_moods(now, shared);
-        self.ping_interval(welcome.ping_interval_ms);
+        self.ping_interval(now, welcome.ping_interval_ms);
         self.duty_is(now, welcome.duty, welcome.next_duty, shared);
         let believed: Vec<Uuid> = self.jobs.iter().flat_map(|job| job.orders.iter().map(|o| o.order)).collect();
         let plan: Vec<(Uuid, String, i32)> =
@@ -171,7 +171,7 @@ impl Rider {
         self.jobs = welcome.plan;
         self.replan(now, shared);
         out.frames.extend(self.requests.reconnected(now, patience(shared)));
-        self.pings.reconnected();
+        self.pings.connected(now);
         match welcome.open_offer {
             Some(offer) => self.offered(now, &offer, shared, false),
             None => self.offer = None,
@@ -182,9 +182,13 @@ impl Rider {
         self.requests.any(|ask| matches!(ask, Ask::Step { order: open, .. } if *open == order))
     }
 
-    fn ping_interval(&mut self, ms: u64) {
+    fn ping_interval(&mut self, now: i64, ms: u64) {
         let told = i64::try_from(ms).unwrap_or(NEVER).clamp(100, 3_600_000);
         self.ping_every = self.character.ping_every_ms.unwrap_or(told);
+        // A shorter one holds at once: there is an offer, or goods on their way.
+        if self.next_ping != NEVER {
+            self.next_ping = self.next_ping.min(now.saturating_add(self.ping_every));
+        }
     }
 
     pub(super) fn duty_is(&mut self, now: i64, duty: String, next: Option<String>, shared: &Shared) {
@@ -363,7 +367,7 @@ impl Rider {
         let at = self.motion.position(now);
         let proof = (next.step == Step::Delivered).then(|| json!({ "kind": "otp", "digits": 4 }));
         let ask = Ask::Step { order: next.order, step: next.step.as_str() };
-        let (order, step, time) = (next.order, next.step.to_string(), now + self.character.skew_ms);
+        let (order, step, time) = (next.order, next.step.to_string(), self.character.clock.shows(now));
         let reason = next.reason.map(str::to_owned);
         self.ask(now, shared, out, ask, |id| {
             Up::Progress(Progress { id, order, step, at: time, position: Some(at), reason, proof })

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use dispatch_engine::wire::rider::SUBPROTOCOL_JSON;
+use dispatch_engine::replay::device::encoding::Encoding;
 use futures_util::StreamExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::{
@@ -28,6 +28,9 @@ const HANDSHAKE: Duration = Duration::from_secs(15);
 
 /// Real time that a superseded socket is given to hear its `bye`.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Why the engine ends a connection whose device has opened another one.
+const TAKEN_OVER: &[u8] = b"taken_over";
 
 /// Buffers of a device are small: its frames are, and there are many devices.
 const BUFFER: usize = 4 * 1024;
@@ -73,24 +76,24 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`NotConnected`] with its reason.
-    pub async fn connect(&self, rider: Uuid, index: usize) -> Result<Socket, NotConnected> {
-        match tokio::time::timeout(HANDSHAKE, Box::pin(self.open(rider, index))).await {
+    pub async fn connect(&self, rider: Uuid, index: usize, encoding: Encoding) -> Result<Socket, NotConnected> {
+        match tokio::time::timeout(HANDSHAKE, Box::pin(self.open(rider, index, encoding))).await {
             Ok(result) => result,
             Err(_) => Err(NotConnected { reason: "timeout".to_owned(), for_good: false }),
         }
     }
 
-    async fn open(&self, rider: Uuid, index: usize) -> Result<Socket, NotConnected> {
+    async fn open(&self, rider: Uuid, index: usize, encoding: Encoding) -> Result<Socket, NotConnected> {
         let stream = self.dial(index).await.map_err(Error::Io)?;
         let token = self.minter.mint(Role::Rider(rider));
         let token = token.map_err(|_| NotConnected { reason: "token".to_owned(), for_good: true })?;
         let request = ClientRequestBuilder::new(self.uri.clone())
             .with_header("Authorization", format!("Bearer {token}"))
-            .with_sub_protocol(SUBPROTOCOL_JSON);
+            .with_sub_protocol(encoding.subprotocol());
         let config = WebSocketConfig::default().read_buffer_size(BUFFER).write_buffer_size(BUFFER);
         let (socket, answer) = client_async_with_config(request, stream, Some(config)).await?;
         let spoken = answer.headers().get(SEC_WEBSOCKET_PROTOCOL).map(|v| v.as_bytes());
-        if spoken != Some(SUBPROTOCOL_JSON.as_bytes()) {
+        if spoken != Some(encoding.subprotocol().as_bytes()) {
             return Err(NotConnected { reason: "wrong_subprotocol".to_owned(), for_good: true });
         }
         Ok(socket)
@@ -111,7 +114,8 @@ impl Endpoint {
 pub async fn heard_takeover(mut old: Socket) -> bool {
     let listen = async {
         while let Some(Ok(message)) = old.next().await {
-            if message.to_text().is_ok_and(|text| text.contains(r#""taken_over""#)) {
+            // The word stands in the frame as it is, in either encoding.
+            if message.into_data().windows(TAKEN_OVER.len()).any(|part| part == TAKEN_OVER) {
                 return true;
             }
         }

@@ -24,6 +24,7 @@ use std::{
 
 use dispatch_engine::{
     replay::{
+        device::encoding::{Encoding, Unreadable, Written},
         manners::{Manners, NEVER, Outage},
         scenario::Shift,
     },
@@ -202,7 +203,7 @@ impl Device<'_> {
     async fn connect(&mut self) -> Result<Socket, bool> {
         let Ok(_turn) = self.shared.handshakes.acquire().await else { return Err(true) };
         let character = &self.rider.character;
-        let result = self.shared.endpoint.connect(character.rider, character.index).await;
+        let result = self.shared.endpoint.connect(character.rider, character.index, character.encoding).await;
         result.map_err(|failure| {
             count(&mut self.shared.stats.sums().connect_errors, &failure.reason);
             failure.for_good
@@ -253,7 +254,8 @@ impl Device<'_> {
     /// One connection from hello to its end; `None` when the device has nothing more to do.
     async fn session(&mut self, socket: &mut Socket) -> Option<Ending> {
         let hello = self.rider.hello(self.shared.clock.now());
-        if !write(socket, Out { frames: vec![hello], ..Out::default() }).await {
+        let encoding = self.rider.character.encoding;
+        if !write(socket, encoding, Out { frames: vec![hello], ..Out::default() }).await {
             return Some(Ending::Resync);
         }
         let mut keep_alive = tokio::time::interval(KEEP_ALIVE);
@@ -268,7 +270,8 @@ impl Device<'_> {
                 message = socket.next() => {
                     heard = Instant::now();
                     match message {
-                        Some(Ok(Message::Text(text))) => self.hear(text.as_str()),
+                        Some(Ok(Message::Text(text))) => self.hear(encoding.read_text(text.as_str())),
+                        Some(Ok(Message::Binary(bytes))) => self.hear(encoding.read_binary(&bytes)),
                         Some(Ok(Message::Close(_)) | Err(_)) | None => return Some(self.lost()),
                         Some(Ok(_)) => continue,
                     }
@@ -293,7 +296,7 @@ impl Device<'_> {
                 out.append(self.rider.on_time(self.shared.clock.now(), self.shared));
             }
             let ending = out.ending.take();
-            if !write(socket, out).await {
+            if !write(socket, encoding, out).await {
                 return Some(self.lost());
             }
             if ending.is_some() {
@@ -310,9 +313,9 @@ impl Device<'_> {
         Ending::Bye(Some(BACKOFF.0 + spread))
     }
 
-    fn hear(&mut self, text: &str) -> Out {
+    fn hear(&mut self, frame: Result<Down, Unreadable>) -> Out {
         let now = self.shared.clock.now();
-        match serde_json::from_str::<Down>(text) {
+        match frame {
             Ok(frame) => self.rider.on_frame(now, frame, self.shared),
             Err(_) => {
                 self.shared.stats.event("unreadable_frame");
@@ -323,14 +326,17 @@ impl Device<'_> {
 }
 
 /// Writes what was decided; `false` when the connection does not take it.
-async fn write(socket: &mut Socket, out: Out) -> bool {
+async fn write(socket: &mut Socket, encoding: Encoding, out: Out) -> bool {
     if out.frames.is_empty() && out.raw.is_empty() {
         return true;
     }
     let write = async {
         for frame in &out.frames {
-            let Ok(text) = serde_json::to_string(frame) else { continue };
-            socket.feed(Message::text(text)).await?;
+            match encoding.write(frame) {
+                Ok(Written::Text(text)) => socket.feed(Message::text(text)).await?,
+                Ok(Written::Binary(bytes)) => socket.feed(Message::binary(bytes)).await?,
+                Err(_) => {}
+            }
         }
         for message in out.raw {
             socket.feed(message).await?;

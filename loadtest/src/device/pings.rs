@@ -1,44 +1,38 @@
-//! The points that a device keeps until the engine says that they are stored. Pure.
+//! The points of a device and what the run makes of their fate: which refusals were right, and what the cross-check has to
+//! find in the database. Pure; how points are kept and sent is the keeper's business.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
-use dispatch_engine::wire::rider::{Ping, RefusedPing};
+use dispatch_engine::{
+    replay::device::{
+        keeper::{Keeper, Limits, SendOrder, Tally},
+        numbers::Numbers,
+    },
+    wire::rider::{Ping, RefusedPing, Up},
+};
 use serde::Serialize;
 use uuid::Uuid;
 
-/// Points kept at most; past it the oldest are given up, and counted.
-const KEPT: usize = 20_000;
+use crate::stats::{Counts, count};
 
-/// Points per frame, the engine's limit.
-pub const PER_FRAME: usize = 500;
-
-/// What became of a device's points.
+/// What became of the points of devices.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PingTally {
-    /// Points that were sent at least once.
-    pub sent: u64,
-    /// Points that the engine said it received.
-    pub received_to: u64,
-    /// Points that the engine said are stored (or need not be).
-    pub stored_to: u64,
+    /// As the devices kept them.
+    pub points: Tally,
     /// Points that were refused although nothing was wrong with them, by reason.
-    pub refused: BTreeMap<String, u64>,
-    /// Refusals that had to be: lies, repetitions, points of an outage; by reason.
-    pub refused_rightly: BTreeMap<String, u64>,
+    pub refused: Counts,
+    /// Refusals that had to be: lies, points of an outage; by reason.
+    pub refused_rightly: Counts,
     /// Points with a lie in them.
     pub lies: u64,
-    /// Points that the device gave up: its memory was full or its app restarted.
-    pub given_up: u64,
 }
 
 impl PingTally {
     /// Adds another tally to this one.
     pub fn add(&mut self, other: &Self) {
-        self.sent += other.sent;
-        self.received_to += other.received_to;
-        self.stored_to += other.stored_to;
+        self.points.add(&other.points);
         self.lies += other.lies;
-        self.given_up += other.given_up;
         for (mine, theirs) in [(&mut self.refused, &other.refused), (&mut self.refused_rightly, &other.refused_rightly)]
         {
             for (reason, count) in theirs {
@@ -48,108 +42,133 @@ impl PingTally {
     }
 }
 
+/// What a device was told of the points of one run of its app, for the cross-check.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ToldPoints {
+    /// The rider.
+    pub rider: Uuid,
+    /// Index of the rider's city.
+    pub city: usize,
+    /// The run of the app.
+    pub boot: Uuid,
+    /// The highest number that was given.
+    pub last: u64,
+    /// Points that the engine said are settled.
+    pub settled: Numbers,
+    /// Points that it refused, for another reason than that it has them.
+    pub refused: Numbers,
+    /// Points under way when a connection was lost: if one was refused, nobody heard it.
+    pub unheard: Numbers,
+}
+
 /// The points of one run of the app.
 #[derive(Debug)]
 pub struct PingBuffer {
-    /// Drawn anew at each start of the app.
-    pub boot: Uuid,
-    last_seq: u64,
-    kept: VecDeque<Ping>,
-    /// Highest number written on this connection.
-    sent_to: u64,
-    /// Highest number ever written.
-    ever_sent_to: u64,
-    /// Points up to this number were recorded before the last reconnect: they may come twice, or too late.
+    keeper: Keeper,
+    limits: Limits,
+    last: u64,
+    /// Points up to this number were recorded before the last reconnect: they may come too late.
     late_to: u64,
-    received_to: u64,
-    stored_to: u64,
-    lies: BTreeSet<u64>,
+    lying: BTreeSet<u64>,
     tally: PingTally,
+    told: ToldPoints,
 }
 
 impl PingBuffer {
     /// For a fresh start of the app.
-    pub fn new(boot: Uuid) -> Self {
+    pub fn new(boot: Uuid, limits: Limits) -> Self {
         Self {
-            boot,
-            last_seq: 0,
-            kept: VecDeque::new(),
-            sent_to: 0,
-            ever_sent_to: 0,
+            keeper: Keeper::new(boot, SendOrder::NewestFirst, limits),
+            limits,
+            last: 0,
             late_to: 0,
-            received_to: 0,
-            stored_to: 0,
-            lies: BTreeSet::new(),
+            lying: BTreeSet::new(),
             tally: PingTally::default(),
+            told: ToldPoints { boot, ..ToldPoints::default() },
         }
+    }
+
+    /// The run of the app.
+    pub fn boot(&self) -> Uuid {
+        self.keeper.boot()
+    }
+
+    /// The lowest number that is kept, for `hello`.
+    pub fn oldest(&self) -> Option<u64> {
+        self.keeper.oldest()
     }
 
     /// Records a point; its number is given here.
-    pub fn record(&mut self, mut ping: Ping, lie: bool) {
-        self.last_seq += 1;
-        ping.seq = self.last_seq;
+    pub fn record(&mut self, ping: Ping, lie: bool) {
+        self.last = self.keeper.record(ping);
         if lie {
-            self.lies.insert(ping.seq);
+            self.lying.insert(self.last);
             self.tally.lies += 1;
         }
-        if self.kept.len() == KEPT {
-            self.kept.pop_front();
-            self.tally.given_up += 1;
-        }
-        self.kept.push_back(ping);
     }
 
-    /// The next points to send on this connection, oldest first; empty when all are sent.
-    pub fn batch(&mut self) -> Vec<Ping> {
-        let from = self.kept.partition_point(|ping| ping.seq <= self.sent_to);
-        let batch: Vec<Ping> = self.kept.range(from..).take(PER_FRAME).cloned().collect();
-        if let Some(last) = batch.last() {
-            self.sent_to = last.seq;
-            self.tally.sent += batch.iter().filter(|ping| ping.seq > self.ever_sent_to).count() as u64;
-            self.ever_sent_to = self.ever_sent_to.max(last.seq);
-        }
-        batch
+    /// The next frame for this connection; `sent_at` is what the device's clock shows.
+    pub fn next_frame(&mut self, now: i64, sent_at: i64) -> Option<Up> {
+        self.keeper.next_frame(now, sent_at)
     }
 
-    /// A new connection: what is not known to be stored goes out again.
-    pub fn reconnected(&mut self) {
-        self.sent_to = self.stored_to;
-        self.late_to = self.last_seq;
+    /// When there is something to send although nothing was recorded or heard.
+    pub fn next_due(&self) -> Option<i64> {
+        self.keeper.next_due()
+    }
+
+    /// `welcome` came.
+    pub fn connected(&mut self, now: i64) {
+        self.late_to = self.last;
+        self.keeper.connected(now);
+    }
+
+    /// The connection is gone.
+    pub fn disconnected(&mut self) {
+        for seq in self.keeper.unheard() {
+            self.told.unheard.insert(seq);
+        }
+        self.keeper.disconnected();
     }
 
     /// The engine's acknowledgement; `going` tells whether the rider is about to go off duty.
     pub fn acked(&mut self, received_to: u64, stored_to: u64, refused: &[RefusedPing], going: bool) {
-        self.received_to = self.received_to.max(received_to.min(self.last_seq));
-        self.stored_to = self.stored_to.max(stored_to.min(self.last_seq));
-        for RefusedPing { seq, reason } in refused {
-            let late = *seq <= self.late_to && matches!(reason.as_str(), "duplicate" | "too_old" | "off_duty");
-            let rightly = self.lies.remove(seq) || late || (going && reason == "off_duty");
-            let counts = if rightly { &mut self.tally.refused_rightly } else { &mut self.tally.refused };
-            *counts.entry(reason.clone()).or_default() += 1;
-            if let Ok(index) = self.kept.binary_search_by_key(seq, |ping| ping.seq) {
-                self.kept.remove(index);
-            }
+        let acked = self.keeper.acked(received_to, stored_to, refused);
+        for seq in acked.settled {
+            self.told.settled.insert(seq);
         }
-        while self.kept.front().is_some_and(|ping| ping.seq <= self.stored_to) {
-            self.kept.pop_front();
+        for (seq, reason) in acked.refused {
+            self.told.refused.insert(seq);
+            let late = seq <= self.late_to && matches!(reason.as_str(), "too_old" | "off_duty");
+            let rightly = self.lying.remove(&seq) || late || (going && reason == "off_duty");
+            count(if rightly { &mut self.tally.refused_rightly } else { &mut self.tally.refused }, &reason);
         }
     }
 
-    /// Whether every point that was sent is stored.
+    /// Whether every point that was sent is settled.
     pub fn all_stored(&self) -> bool {
-        self.kept.is_empty()
+        self.keeper.backlog() == 0
     }
 
     /// The account of this run of the app so far.
     pub fn tally(&self) -> PingTally {
-        PingTally { received_to: self.received_to, stored_to: self.stored_to, ..self.tally.clone() }
+        PingTally { points: self.keeper.tally().clone(), ..self.tally.clone() }
+    }
+
+    /// What the device was told so far.
+    pub fn told(&self) -> ToldPoints {
+        let mut told = ToldPoints { last: self.last, ..self.told.clone() };
+        for seq in self.keeper.unheard() {
+            told.unheard.insert(seq);
+        }
+        told
     }
 
     /// The app restarts: what was kept is lost, numbers begin anew. Answers the account of the run that ends.
-    pub fn restart(&mut self, boot: Uuid) -> PingTally {
-        let mut ended = std::mem::replace(self, Self::new(boot));
-        ended.tally.given_up += ended.kept.len() as u64;
-        ended.tally()
+    pub fn restart(&mut self, boot: Uuid) -> (PingTally, ToldPoints) {
+        let mut ended = std::mem::replace(self, Self::new(boot, self.limits));
+        let (told, points) = (ended.told(), ended.keeper.restart(boot));
+        (PingTally { points, ..ended.tally }, told)
     }
 }
 
@@ -161,58 +180,50 @@ mod tests {
         Ping { seq: 0, at: 1, lat: 1.0, lon: 1.0, accuracy_m: None, speed_mps: None, heading_deg: None, mock: false }
     }
 
-    fn seqs(batch: &[Ping]) -> Vec<u64> {
-        batch.iter().map(|ping| ping.seq).collect()
+    fn no(seq: u64, reason: &str) -> RefusedPing {
+        RefusedPing { seq, reason: reason.into() }
     }
 
-    #[test]
-    fn what_is_not_stored_goes_out_again_after_a_reconnect() {
-        let mut buffer = PingBuffer::new(Uuid::nil());
-        (0..5).for_each(|_| buffer.record(ping(), false));
-        assert_eq!(seqs(&buffer.batch()), [1, 2, 3, 4, 5]);
-        assert!(buffer.batch().is_empty());
-        buffer.acked(4, 2, &[], false);
-        buffer.record(ping(), false);
-        buffer.reconnected();
-        assert_eq!(seqs(&buffer.batch()), [3, 4, 5, 6]);
-        buffer.acked(6, 6, &[RefusedPing { seq: 3, reason: "duplicate".into() }], false);
-        assert!(buffer.all_stored());
-        let tally = buffer.tally();
-        assert_eq!((tally.sent, tally.received_to, tally.stored_to), (6, 6, 6));
-        assert_eq!(tally.refused_rightly["duplicate"], 1);
-        assert!(tally.refused.is_empty());
+    fn sent(points: u64) -> PingBuffer {
+        let mut buffer = PingBuffer::new(Uuid::nil(), Limits::default());
+        (0..points).for_each(|number| buffer.record(ping(), number == 0));
+        buffer.connected(0);
+        while buffer.next_frame(1_000, 1_000).is_some() {}
+        buffer
     }
 
     #[test]
     fn a_refused_point_is_forgotten_and_judged() {
-        let mut buffer = PingBuffer::new(Uuid::nil());
-        buffer.record(ping(), true);
+        let mut buffer = sent(1);
         buffer.record(ping(), false);
-        buffer.batch();
-        let no = |seq, reason: &str| RefusedPing { seq, reason: reason.into() };
-        buffer.acked(2, 0, &[no(1, "out_of_world"), no(2, "off_duty"), no(9, "future")], false);
+        buffer.record(ping(), false);
+        while buffer.next_frame(1_000, 1_000).is_some() {}
+        buffer.acked(3, 0, &[no(1, "out_of_world"), no(2, "off_duty"), no(3, "future")], false);
         assert!(buffer.all_stored());
         let tally = buffer.tally();
         assert_eq!((tally.lies, &tally.refused_rightly["out_of_world"]), (1, &1));
         assert_eq!((tally.refused["off_duty"], tally.refused["future"]), (1, 1));
+        assert_eq!(buffer.told().refused.len(), 3);
     }
 
     #[test]
-    fn frames_are_bounded_and_a_restart_loses_what_was_kept() {
-        let mut buffer = PingBuffer::new(Uuid::nil());
-        (0..PER_FRAME + 1).for_each(|_| buffer.record(ping(), false));
-        assert_eq!((buffer.batch().len(), buffer.batch().len()), (PER_FRAME, 1));
-        let ended = buffer.restart(Uuid::from_u128(1));
-        assert_eq!((ended.sent, ended.given_up), (501, 501));
-        buffer.record(ping(), false);
-        assert_eq!(seqs(&buffer.batch()), [1]);
+    fn what_was_under_way_when_the_line_broke_is_remembered() {
+        let mut buffer = sent(4);
+        buffer.acked(2, 1, &[], false);
+        buffer.disconnected();
+        buffer.connected(2_000);
+        buffer.acked(4, 4, &[no(4, "duplicate")], false);
+        let told = buffer.told();
+        assert_eq!((told.unheard.iter().collect::<Vec<_>>(), told.settled.len(), told.last), (vec![3, 4], 4, 4));
+        assert_eq!(buffer.tally().points.duplicates, 1);
+        assert!(buffer.tally().refused.is_empty(), "a repetition is no refusal");
     }
 
     #[test]
-    fn an_ack_beyond_what_was_recorded_is_not_believed() {
-        let mut buffer = PingBuffer::new(Uuid::nil());
-        buffer.record(ping(), false);
-        buffer.acked(99, 99, &[], false);
-        assert_eq!(buffer.tally().received_to, 1);
+    fn a_restart_loses_what_was_kept() {
+        let mut buffer = sent(3);
+        let (tally, told) = buffer.restart(Uuid::from_u128(1));
+        assert_eq!((tally.points.sent, tally.points.given_up, told.boot, told.unheard.len()), (3, 3, Uuid::nil(), 3));
+        assert_eq!((buffer.boot(), buffer.oldest()), (Uuid::from_u128(1), Some(1)));
     }
 }

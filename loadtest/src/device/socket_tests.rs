@@ -87,7 +87,7 @@ async fn a_device_reconnects_delivers_and_goes_home() {
     assert_eq!(connections.load(Relaxed), 2, "the first engine hung up");
     let sums = shared.stats.sums();
     assert_eq!(sums.events["connection_lost"], 1);
-    assert!(sums.pings.stored_to > 0 && sums.answers.contains_key("offer_accept"));
+    assert!(sums.pings.points.settled > 0 && sums.answers.contains_key("offer_accept"));
     assert_eq!(shared.stats.on_duty.load(Relaxed), 0);
     assert_eq!(shared.stats.connected.load(Relaxed), 0);
 }
