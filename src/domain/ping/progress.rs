@@ -62,7 +62,7 @@ impl Progress {
             self.received.fill_to(below);
         }
         // What was dropped cannot come again: nobody waits for it any longer.
-        while let Some((first, last)) = self.dropped.iter().next().filter(|range| range.0 <= below) {
+        while let Some((first, last)) = self.dropped.first_range().filter(|range| range.0 <= below) {
             self.dropped.remove(first, last.min(below));
             self.outstanding.remove(first, last.min(below));
         }
@@ -160,10 +160,10 @@ impl Progress {
         settled
     }
 
-    /// How many numbers were given up so far because there were too many gaps.
+    /// How many numbers were given up since the last call because there were too many gaps.
     #[must_use]
-    pub const fn given_up(&self) -> u64 {
-        self.given_up
+    pub const fn take_given_up(&mut self) -> u64 {
+        std::mem::replace(&mut self.given_up, 0)
     }
 
     fn receive(&mut self, seq: u64) {

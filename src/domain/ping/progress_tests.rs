@@ -165,7 +165,7 @@ fn a_backlog_may_come_newest_first() {
     for seq in (500..=1_000).chain(3..500) {
         progress.stored(seq);
     }
-    assert_eq!((progress.settled_to(), progress.given_up()), (1_000, 0));
+    assert_eq!((progress.settled_to(), progress.take_given_up()), (1_000, 0));
 }
 
 #[test]
@@ -176,9 +176,9 @@ fn too_many_gaps_give_the_lowest_one_up() {
     for n in 1..=most {
         progress.accepted(n * 3);
     }
-    assert_eq!((progress.received_to(), progress.given_up()), (0, 0));
+    assert_eq!((progress.received_to(), progress.take_given_up()), (0, 0));
     progress.accepted(most * 3 + 3);
-    assert_eq!((progress.received_to(), progress.given_up()), (3, 2));
+    assert_eq!((progress.received_to(), progress.take_given_up()), (3, 2));
     assert!(progress.has(1) && !progress.has(4));
     assert_eq!(progress.settled_to(), 2, "what is on its way is not settled by that");
 }
@@ -202,6 +202,6 @@ fn what_was_stored_is_known_after_a_restart() {
     }
     let mut holes = Progress::new(0);
     holes.restore(&stored, Some(5));
-    assert_eq!((holes.received_to(), holes.given_up()), (4, 0));
+    assert_eq!((holes.received_to(), holes.take_given_up()), (4, 0));
     assert!(holes.has(8) && !holes.has(1_998));
 }

@@ -30,6 +30,12 @@ impl Ranges {
         self.0.first().map(|range| range.0)
     }
 
+    /// The lowest range.
+    #[must_use]
+    pub fn first_range(&self) -> Option<(u64, u64)> {
+        self.0.first().copied()
+    }
+
     /// The ranges, each from its first to its last number.
     pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.0.iter().copied()
