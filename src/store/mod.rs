@@ -10,6 +10,7 @@ pub mod frames;
 pub mod idempotency;
 pub mod journal;
 pub mod location_logs;
+pub mod location_runs;
 pub mod merchants;
 pub mod migrate;
 pub mod orders;

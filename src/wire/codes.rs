@@ -22,6 +22,7 @@ words! {
         MALFORMED_FRAME = "malformed_frame",
         UNKNOWN_TYPE = "unknown_type",
         BINARY_NOT_SUPPORTED = "binary_not_supported",
+        TEXT_NOT_SUPPORTED = "text_not_supported",
         FRAME_TOO_LARGE = "frame_too_large",
         TOO_MANY_PINGS = "too_many_pings",
         TOO_MANY_REQUESTS = "too_many_requests",

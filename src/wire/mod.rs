@@ -6,7 +6,9 @@
 
 pub mod codes;
 pub mod explain;
+pub mod frames;
 pub mod json;
+pub mod msgpack;
 pub mod operations;
 pub mod operator;
 pub mod positions;

@@ -84,7 +84,7 @@ impl Buffer {
         // A whole batch at once, so that a long outage does not drop point by point.
         let dropped = over.max(self.bounds.flush_rows).min(self.waiting.len());
         for point in self.waiting.drain(..dropped) {
-            point.track.note_lost();
+            point.track.note_dropped(point.seq);
         }
         dropped
     }
@@ -157,7 +157,7 @@ impl Buffer {
             }
             Written::Refused => {
                 for point in self.batch.drain(..) {
-                    point.track.note_lost();
+                    point.track.note_dropped(point.seq);
                 }
             }
         }

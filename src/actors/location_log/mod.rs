@@ -101,7 +101,7 @@ impl LocationLogHandle {
             None => {
                 self.figures.dropped.with_label_values(&["queue_full"]).inc_by(points.len() as u64);
                 for point in &points {
-                    point.track.note_lost();
+                    point.track.note_dropped(point.seq);
                 }
             }
         }

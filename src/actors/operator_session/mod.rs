@@ -17,7 +17,7 @@ pub use outbox::{OperatorOutbox, Show, Watched};
 
 use super::{
     city::CityHandle,
-    socket::{FrameGuard, refusal},
+    socket::{FrameGuard, negotiate},
 };
 use crate::{metrics::Metrics, wire::operator::SUBPROTOCOL_OPERATOR_JSON};
 use session::OperatorSession;
@@ -94,8 +94,8 @@ pub fn upgrade(
     city: CityHandle,
     deps: &OperatorSocketDeps,
 ) -> Result<HttpResponse, actix_web::Error> {
-    if let Some(refused) = refusal(req, SUBPROTOCOL_OPERATOR_JSON) {
-        return Ok(refused);
+    if let Err(refused) = negotiate(req, &[SUBPROTOCOL_OPERATOR_JSON]) {
+        return Ok(*refused);
     }
     let max = deps.0.options.max_incoming_bytes;
     ws::WsResponseBuilder::new(OperatorSession::new(city, deps.clone()), req, FrameGuard::new(payload, max))

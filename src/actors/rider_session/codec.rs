@@ -1,22 +1,11 @@
-//! Frames to bytes and back. JSON is the one encoding so far; another one is another arm here and a subprotocol.
+//! What a message that came means, and what a session says when it means nothing. The bytes themselves are the wire's.
 
-use std::borrow::Cow;
-
-use serde::Deserialize;
-use serde_json::Value;
-
+use super::figures::TYPES;
 use crate::wire::{
     codes::frame,
-    json,
-    rider::{Down, SUBPROTOCOL_JSON, Up},
+    frames::{Encoded, Encoding, NotFrame, up_from_json, up_from_msgpack},
+    rider::{Down, Up},
 };
-
-/// How the frames of a session are written, chosen by its subprotocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
-    /// One text frame per message.
-    Json,
-}
 
 /// A message as it came.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +13,7 @@ pub enum Incoming<'a> {
     /// A text message.
     Text(&'a str),
     /// A binary message.
-    Binary,
+    Binary(&'a [u8]),
 }
 
 /// A frame that has no meaning.
@@ -46,86 +35,42 @@ impl BadFrame {
     }
 }
 
-/// The types of [`Up`].
-const TYPES: [&str; 7] = ["hello", "duty", "pings", "offer_seen", "offer_accept", "offer_decline", "progress"];
-
-#[derive(Deserialize)]
-struct Head<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    id: Option<Cow<'a, str>>,
-}
-
-impl Encoding {
-    /// The subprotocol that names it.
-    #[must_use]
-    pub const fn subprotocol(self) -> &'static str {
-        match self {
-            Self::Json => SUBPROTOCOL_JSON,
+/// Reads a message.
+///
+/// # Errors
+/// [`BadFrame`] with `malformed_frame`, `unknown_type`, `binary_not_supported` or `text_not_supported`.
+pub fn decode(encoding: Encoding, message: Incoming<'_>) -> Result<Up, BadFrame> {
+    match (encoding, message) {
+        (Encoding::Json, Incoming::Text(text)) => up_from_json(text).map_err(explain),
+        (Encoding::Msgpack, Incoming::Binary(bytes)) => up_from_msgpack(bytes).map_err(explain),
+        (Encoding::Json, Incoming::Binary(_)) => {
+            Err(BadFrame::new(frame::BINARY_NOT_SUPPORTED, "this subprotocol takes text messages"))
         }
-    }
-
-    /// Reads a message.
-    ///
-    /// # Errors
-    /// [`BadFrame`] with `malformed_frame`, `unknown_type` or `binary_not_supported`.
-    pub fn decode(self, message: Incoming<'_>) -> Result<Up, BadFrame> {
-        match (self, message) {
-            (Self::Json, Incoming::Text(text)) => {
-                let up = serde_json::from_str(text).map_err(|error| explain(text, &error.to_string()))?;
-                objects_are_objects(text, &up)?;
-                Ok(up)
-            }
-            (Self::Json, Incoming::Binary) => {
-                Err(BadFrame::new(frame::BINARY_NOT_SUPPORTED, "this subprotocol takes text frames"))
-            }
-        }
-    }
-
-    /// Writes a message.
-    #[must_use]
-    pub fn encode(self, down: &Down) -> String {
-        match self {
-            // Plain data with text keys: there is nothing that JSON could not hold.
-            Self::Json => serde_json::to_string(down).unwrap_or_else(|error| {
-                tracing::error!(%error, "a frame could not be encoded");
-                r#"{"type":"error","code":"internal","detail":"a frame could not be encoded"}"#.to_owned()
-            }),
+        (Encoding::Msgpack, Incoming::Text(_)) => {
+            Err(BadFrame::new(frame::TEXT_NOT_SUPPORTED, "this subprotocol takes binary messages"))
         }
     }
 }
 
-/// An array is taken only where the frame's type has one. The usual frame has no bracket that could begin another, and
-/// is not read again.
-fn objects_are_objects(text: &str, up: &Up) -> Result<(), BadFrame> {
-    let lists = usize::from(matches!(up, Up::Pings { .. }));
-    if text.bytes().filter(|byte| *byte == b'[').count() <= lists {
-        return Ok(());
-    }
-    let unreadable = |error: serde_json::Error| explain(text, &error.to_string());
-    let given: Value = serde_json::from_str(text).map_err(unreadable)?;
-    let read = serde_json::to_value(up).map_err(unreadable)?;
-    match json::array_as_object(&given, &read) {
-        None => Ok(()),
-        Some(place) => Err(explain(text, &format!("an object is needed at `{place}`, not an array"))),
-    }
+/// Writes a message.
+#[must_use]
+pub fn encode(encoding: Encoding, down: &Down) -> Encoded {
+    encoding.encode(down).unwrap_or_else(|error| {
+        tracing::error!(%error, "a frame could not be encoded");
+        let detail = "a frame could not be encoded".to_owned();
+        let fault = Down::Error { re: None, code: frame::INTERNAL.to_owned(), detail };
+        // Three texts: nothing that an encoding could not hold.
+        encoding.encode(&fault).unwrap_or(Encoded::Text(String::new()))
+    })
 }
 
-/// Only a frame that failed is read a second time.
-fn explain(text: &str, error: &str) -> BadFrame {
-    let malformed = |re| BadFrame { code: frame::MALFORMED_FRAME, detail: cut(error), re };
-    match serde_json::from_str::<Head<'_>>(text) {
-        Err(_) => malformed(None),
-        Ok(head) => {
-            let re = head.id.map(Cow::into_owned).filter(|id| is_id(id));
-            match head.kind {
-                Some(kind) if !TYPES.contains(&&*kind) => {
-                    BadFrame { code: frame::UNKNOWN_TYPE, detail: cut(&format!("no such type: {kind}")), re }
-                }
-                _ => malformed(re),
-            }
+fn explain(bad: NotFrame) -> BadFrame {
+    let re = bad.id.filter(|id| is_id(id));
+    match bad.kind {
+        Some(kind) if !TYPES.contains(&&*kind) => {
+            BadFrame { code: frame::UNKNOWN_TYPE, detail: cut(&format!("no such type: {kind}")), re }
         }
+        _ => BadFrame { code: frame::MALFORMED_FRAME, detail: cut(&bad.detail), re },
     }
 }
 
@@ -142,9 +87,15 @@ fn cut(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::msgpack;
 
     fn code(text: &str) -> (&'static str, Option<String>) {
-        let bad = Encoding::Json.decode(Incoming::Text(text)).unwrap_err();
+        let bad = decode(Encoding::Json, Incoming::Text(text)).unwrap_err();
+        if let Ok(value) = serde_json::from_str::<serde_json::Value>(text) {
+            let bytes = msgpack::to_vec(&value).unwrap();
+            let other = decode(Encoding::Msgpack, Incoming::Binary(&bytes)).unwrap_err();
+            assert_eq!((other.code, &other.re), (bad.code, &bad.re), "the encodings disagree about {text}");
+        }
         (bad.code, bad.re)
     }
 
@@ -159,8 +110,10 @@ mod tests {
         assert_eq!(code(r#"{"type":"duty","id":"7","state":"asleep"}"#), ("malformed_frame", Some("7".into())));
         assert_eq!(code(r#"{"type":"pings","pings":[{"seq":-1}]}"#), ("malformed_frame", None));
         assert_eq!(code(r#"{"type":"duty","id":"a\nb","state":5}"#), ("malformed_frame", None));
-        let binary = Encoding::Json.decode(Incoming::Binary).unwrap_err();
+        let binary = decode(Encoding::Json, Incoming::Binary(&[0xC0])).unwrap_err();
         assert_eq!(binary.code, "binary_not_supported");
+        let text = decode(Encoding::Msgpack, Incoming::Text("{}")).unwrap_err();
+        assert_eq!(text.code, "text_not_supported");
     }
 
     #[test]
@@ -183,13 +136,7 @@ mod tests {
             r#"{"type":"pings","pings":[{"seq":1,"at":0,"lat":1,"lon":2,"later":[[1],{"a":[2]}]}]}"#,
             &progress(r#""position":{"lat":1,"lon":2},"proof":{"photos":[[1,2],{"a":[3]}]}"#),
         ] {
-            assert!(Encoding::Json.decode(Incoming::Text(good)).is_ok(), "{good}");
+            assert!(decode(Encoding::Json, Incoming::Text(good)).is_ok(), "{good}");
         }
-    }
-
-    #[test]
-    fn fields_of_a_later_version_are_let_through() {
-        let text = r#"{"type":"duty","id":"1","state":"on","mood":"good"}"#;
-        assert!(Encoding::Json.decode(Incoming::Text(text)).is_ok());
     }
 }

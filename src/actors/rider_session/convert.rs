@@ -5,10 +5,11 @@ use crate::{
     domain::{
         device::{PushDevice, PushToken},
         duty::{Duty, DutyReason},
-        ids::{CityCode, OfferId, OrderId, ReplyTo, RiderId, SessionId},
+        ids::{BootId, CityCode, OfferId, OrderId, ReplyTo, RiderId, SessionId},
         money::Money,
         order::{Place, Step},
         otp::OtpDigest,
+        ping::run::Run,
         position::Position,
         time::Timestamp,
     },
@@ -111,7 +112,24 @@ pub fn check_hello(hello: &Hello) -> Result<(), BadFrame> {
         let detail = "push takes a provider of 1 to 32 and a token of 1 to 1024 visible ASCII characters";
         return Err(BadFrame::new(frame::MALFORMED_FRAME, detail));
     }
+    check_oldest(hello.oldest)
+}
+
+/// Checks the lowest number that a device says it holds.
+///
+/// # Errors
+/// [`BadFrame`] `malformed_frame`.
+pub fn check_oldest(oldest: Option<u64>) -> Result<(), BadFrame> {
+    if oldest.is_some_and(|oldest| oldest == 0 || i64::try_from(oldest).is_err()) {
+        return Err(BadFrame::new(frame::MALFORMED_FRAME, "oldest is a number from 1, of at most 63 bits"));
+    }
     Ok(())
+}
+
+/// The run of the device that says hello.
+#[must_use]
+pub fn run(rider: RiderId, hello: Hello) -> Run {
+    Run { rider, device: hello.device_id, boot: BootId(hello.boot_id), oldest: hello.oldest }
 }
 
 fn is_push_address(push: &PushAddress) -> bool {

@@ -1,18 +1,22 @@
 //! What the rider sessions count.
 
+use std::sync::Arc;
+
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge};
 
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, wire::codes};
 
 /// The figures of all rider sessions of one app.
 #[derive(Clone, Debug)]
 pub struct Figures {
     pub(super) sessions: IntGauge,
-    pub(super) frames: IntCounterVec,
+    pub(super) frames: ByWord,
     pub(super) refused_frames: IntCounterVec,
     pub(super) errors: IntCounterVec,
-    pub(super) pings: IntCounterVec,
-    pub(super) refused_pings: IntCounterVec,
+    pub(super) live_pings: IntCounter,
+    pub(super) late_pings: IntCounter,
+    pub(super) refused_pings: ByWord,
+    pub(super) given_up_pings: IntCounter,
     pub(super) reconnects: IntCounter,
     pub(super) takeovers: IntCounter,
     pub(super) byes: IntCounterVec,
@@ -30,17 +34,29 @@ impl Figures {
     pub fn new(metrics: &Metrics) -> Self {
         let sizes = HistogramOpts::new("dispatch_ping_lane_points", "Points in one flush of a lane")
             .buckets(vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0]);
+        let pings = metrics.counters("dispatch_pings_total", "Points accepted (live, late)", &["kind"]);
         Self {
             sessions: metrics.gauge("dispatch_rider_sessions", "Open rider sockets"),
-            frames: metrics.counters("dispatch_rider_frames_total", "Frames from devices, by type", &["type"]),
+            frames: ByWord::new(
+                metrics.counters("dispatch_rider_frames_total", "Frames from devices, by type", &["type"]),
+                &TYPES,
+            ),
             refused_frames: metrics.counters(
                 "dispatch_rider_refused_frames_total",
                 "Frames from devices that were refused before they had a meaning",
                 &["reason"],
             ),
             errors: metrics.counters("dispatch_rider_errors_total", "Error frames sent, by code", &["code"]),
-            pings: metrics.counters("dispatch_pings_total", "Points accepted (live, late)", &["kind"]),
-            refused_pings: metrics.counters("dispatch_pings_refused_total", "Points refused", &["reason"]),
+            live_pings: pings.with_label_values(&["live"]),
+            late_pings: pings.with_label_values(&["late"]),
+            refused_pings: ByWord::new(
+                metrics.counters("dispatch_pings_refused_total", "Points refused", &["reason"]),
+                codes::ping::ALL,
+            ),
+            given_up_pings: metrics.counter(
+                "dispatch_pings_given_up_total",
+                "Numbers of points that were given up because a device's points had too many gaps",
+            ),
             reconnects: metrics
                 .counter("dispatch_rider_reconnects_total", "Connections of a device that had been here before"),
             takeovers: metrics
@@ -58,6 +74,36 @@ impl Figures {
                 "Live positions that a lane did not deliver (superseded while the city was full, city gone)",
                 &["reason"],
             ),
+        }
+    }
+}
+
+/// The types of frames, the usual one first.
+pub(super) const TYPES: [&str; 7] =
+    ["pings", "progress", "offer_seen", "offer_accept", "offer_decline", "duty", "hello"];
+
+/// Counters by a word that is one of a few. They are resolved once: to look one up in the registry's way costs more than
+/// what is counted.
+#[derive(Clone, Debug)]
+pub(super) struct ByWord(Arc<Words>);
+
+#[derive(Debug)]
+struct Words {
+    all: IntCounterVec,
+    known: Vec<(&'static str, IntCounter)>,
+}
+
+impl ByWord {
+    fn new(all: IntCounterVec, words: &[&'static str]) -> Self {
+        let known = words.iter().map(|word| (*word, all.with_label_values(&[word]))).collect();
+        Self(Arc::new(Words { all, known }))
+    }
+
+    /// Counts one.
+    pub(super) fn inc(&self, word: &str) {
+        match self.0.known.iter().find(|(known, _)| *known == word) {
+            Some((_, counter)) => counter.inc(),
+            None => self.0.all.with_label_values(&[word]).inc(),
         }
     }
 }

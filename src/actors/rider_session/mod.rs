@@ -1,5 +1,6 @@
 //! One actor per connected rider device: the socket's shell.
 
+mod acks;
 mod admission;
 mod answers;
 mod codec;
@@ -33,17 +34,19 @@ use super::{
     location_log::LocationLogHandle,
     order_journal::Availability,
     router::Router,
-    socket::{FrameGuard, refusal},
+    socket::{FrameGuard, negotiate},
 };
 use crate::{
     clock::Clock,
-    domain::ids::RiderId,
-    domain::ids::SessionId,
+    domain::{
+        ids::{BootId, RiderId, SessionId},
+        ping::ranges::Ranges,
+    },
     metrics::Metrics,
     store::{Db, contacts::Sealer},
+    wire::frames::Encoding,
 };
 use admission::Admission;
-use codec::Encoding;
 use session::RiderSession;
 use tracks::Tracks;
 
@@ -92,9 +95,9 @@ impl RiderSocketDeps {
             app: NEXT.fetch_add(1, Ordering::Relaxed),
             db: db.clone(),
             router,
-            clock,
             log,
-            admission: Admission::new(db, engaged, &options, metrics),
+            admission: Admission::new(db, engaged, clock.clone(), &options, metrics),
+            clock,
             figures: Figures::new(metrics),
             tracks: Tracks::new(options.max_tracks),
             sealer,
@@ -102,6 +105,12 @@ impl RiderSocketDeps {
             stopping,
             storage,
         }))
+    }
+
+    /// Points of a run that a spool holds on disk since before this process began: settled, and not in the database. To
+    /// be said before the first device comes.
+    pub fn seed(&self, rider: RiderId, device: &str, boot: BootId, settled: &Ranges) {
+        self.0.tracks.seed(rider, device, boot, settled);
     }
 }
 
@@ -122,10 +131,11 @@ pub fn upgrade(
     rider: RiderId,
     deps: &RiderSocketDeps,
 ) -> Result<HttpResponse, actix_web::Error> {
-    let encoding = Encoding::Json;
-    if let Some(refused) = refusal(req, encoding.subprotocol()) {
-        return Ok(refused);
-    }
+    let encoding = match negotiate(req, &Encoding::SUBPROTOCOLS) {
+        // JSON is spoken unasked.
+        Ok(subprotocol) => Encoding::of(subprotocol).unwrap_or(Encoding::Json),
+        Err(refused) => return Ok(*refused),
+    };
     let max = deps.0.options.max_frame_bytes;
     let session = RiderSession::new(SessionId(NEXT.fetch_add(1, Ordering::Relaxed)), rider, encoding, deps.clone());
     ws::WsResponseBuilder::new(session, req, FrameGuard::new(payload, max))

@@ -26,8 +26,11 @@ pub struct Options {
     pub ping_every_s: u64,
     /// Keep-alive intervals without a sign of life after which the socket is closed.
     pub silent_intervals: u32,
-    /// Milliseconds (real time) between two `pings_ack`; a refusal is told at once.
+    /// Milliseconds (real time) between two `pings_ack`; from `ping_every_s` on they go with the keep-alive, which costs
+    /// next to nothing.
     pub ack_every_ms: u64,
+    /// Milliseconds (real time) after which a refusal, and the progress of a backlog of 50 points and more, is told.
+    pub ack_soon_ms: u64,
     /// Points in one frame.
     pub max_points: usize,
     /// Seconds a point may lie in the future, for clocks that are not quite right.
@@ -53,7 +56,7 @@ pub struct Options {
     pub lane_flush_ms: u64,
     /// Points at which a lane does not wait any longer.
     pub lane_max: usize,
-    /// Devices whose progress is remembered between two connections; about 200 bytes each.
+    /// Devices whose progress is remembered between two connections; about 400 bytes each.
     pub max_tracks: usize,
 }
 
@@ -69,7 +72,8 @@ impl Default for Options {
             max_notices: 64,
             ping_every_s: 15,
             silent_intervals: 3,
-            ack_every_ms: 1_000,
+            ack_every_ms: 15_000,
+            ack_soon_ms: 1_000,
             max_points: 500,
             max_ahead_s: 30,
             max_age_s: 24 * 3_600,
@@ -94,6 +98,10 @@ impl Options {
 
     pub(super) const fn ack_every(&self) -> Duration {
         Duration::from_millis(self.ack_every_ms)
+    }
+
+    pub(super) fn ack_soon(&self) -> Duration {
+        Duration::from_millis(self.ack_soon_ms).min(self.ack_every())
     }
 
     pub(super) const fn reconnect_later(&self) -> Duration {

@@ -32,6 +32,8 @@ pub struct Judged {
     pub late: u64,
     /// Every refused point and why.
     pub refused: Vec<RefusedPing>,
+    /// Numbers that were given up because there were too many gaps.
+    pub given_up: u64,
 }
 
 /// Judges the points of one frame. `skew_ms` is what must be added to device time; `reporting` says whether the rider
@@ -93,7 +95,7 @@ fn verdict(
     if ping.seq == 0 || i64::try_from(ping.seq).is_err() {
         return Err(codes::ping::BAD_SEQ);
     }
-    if ping.seq <= track.received_to() {
+    if track.has(ping.seq) {
         return Err(codes::ping::DUPLICATE);
     }
     if !reporting {

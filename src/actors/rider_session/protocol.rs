@@ -24,11 +24,12 @@ use crate::{
     store::contacts::Sealer,
     wire::{
         codes::{frame, rider_bye},
-        rider::{Down, Hello, Offer, RefusedPing, Up},
+        rider::{Down, Hello, Offer, Up},
     },
 };
 
 use super::{
+    acks::{Acks, Due},
     answers::{Admission, Answers},
     codec::BadFrame,
     convert::{self, Asked, Request},
@@ -51,10 +52,9 @@ pub struct Protocol {
     duty_asked: Vec<String>,
     /// Orders in hand: with any, positions are wanted off duty too.
     in_hand: BTreeSet<OrderId>,
-    open_offer: Option<Offer>,
+    open_offer: Option<Box<Offer>>,
     track: Option<Arc<Track>>,
-    acked: (u64, u64),
-    refused: Vec<RefusedPing>,
+    acks: Acks,
     /// The city has ended: said when no request waits for its answer any more.
     leaving: Option<Farewell>,
     sealer: Sealer,
@@ -152,8 +152,7 @@ impl Protocol {
             in_hand: BTreeSet::new(),
             open_offer: None,
             track: None,
-            acked: (0, 0),
-            refused: Vec::new(),
+            acks: Acks::default(),
             leaving: None,
             sealer,
         }
@@ -212,15 +211,18 @@ impl Protocol {
             (Up::Hello(_), _) => Err(BadFrame::new(frame::ALREADY_LIVE, "hello comes once per connection")),
             (_, Phase::AwaitingHello) => Err(BadFrame::new(frame::HELLO_FIRST, "the first frame must be hello")),
             (_, Phase::Joining) => Err(BadFrame::new(frame::NOT_WELCOME_YET, "wait for welcome")),
-            (Up::Pings { pings, .. }, _) => {
+            (Up::Pings { pings, oldest, .. }, _) => {
                 if pings.len() > self.max_points {
                     let detail = format!("at most {} points per frame", self.max_points);
                     return Err(BadFrame::new(frame::TOO_MANY_PINGS, detail));
                 }
+                convert::check_oldest(oldest)?;
                 let Some(track) = &self.track else { return Ok(Step::Nothing) };
+                track.expect(oldest);
                 let reporting = matches!(self.duty, Duty::On | Duty::Break) || !self.in_hand.is_empty();
-                let judged = judge(&pings, now, self.skew_ms, reporting, self.limits, track);
-                self.refused.extend(judged.refused.iter().cloned());
+                let mut judged = judge(&pings, now, self.skew_ms, reporting, self.limits, track);
+                self.acks.took(pings.len(), &judged.refused);
+                judged.given_up = oldest.map_or(0, |_| track.take_given_up());
                 Ok(Step::Points(judged))
             }
             (up, _) => {
@@ -263,7 +265,7 @@ impl Protocol {
         self.in_hand = sync.jobs.iter().flat_map(|job| &job.orders).map(|order| order.order).collect();
         self.track = Some(track);
         let welcome = convert::welcome(sync, now, clock_speed, city);
-        self.open_offer.clone_from(&welcome.open_offer);
+        self.open_offer = welcome.open_offer.clone().map(Box::new);
         Down::Welcome(welcome)
     }
 
@@ -308,7 +310,7 @@ impl Protocol {
         result: Result<Outcome, CityCallError>,
     ) -> Reply {
         let frame = match &result {
-            Ok(outcome) => convert::outcome(id, request, outcome, self.open_offer.as_ref(), now),
+            Ok(outcome) => convert::outcome(id, request, outcome, self.open_offer.as_deref(), now),
             Err(failed) => convert::failure(id, request, failed),
         };
         match &result {
@@ -376,7 +378,7 @@ impl Protocol {
         Step::Say(match notice {
             Notice::Offer(view) => {
                 let offer = convert::offer(&view, now);
-                self.open_offer = Some(offer.clone());
+                self.open_offer = Some(Box::new(offer.clone()));
                 Down::Offer(offer)
             }
             Notice::OfferClosed { offer, state, why } => {
@@ -408,28 +410,15 @@ impl Protocol {
         })
     }
 
-    /// Whether something was refused since the last ack: that is told at once.
-    #[must_use]
-    pub fn has_refused(&self) -> bool {
-        !self.refused.is_empty()
-    }
-
     /// What the device does not know yet about its points.
     pub fn ack(&mut self) -> Option<Down> {
-        let track = self.track.as_ref()?;
-        let (received_to, stored_to) = (track.received_to(), track.stored_to());
-        if self.acked == (received_to, stored_to) && self.refused.is_empty() {
-            return None;
-        }
-        self.acked = (received_to, stored_to);
-        Some(Down::PingsAck { received_to, stored_to, refused: std::mem::take(&mut self.refused) })
+        self.track.as_ref().and_then(|track| self.acks.take(track))
     }
 
-    /// Whether there will be more to ack: received and not yet stored. Points that were lost are never stored; the
-    /// device keeps them and sends them again when it next connects.
+    /// When it is to be told.
     #[must_use]
-    pub fn ack_follows(&self) -> bool {
-        self.track.as_ref().is_some_and(|track| !track.is_lost() && self.acked.1 < track.received_to())
+    pub fn ack_due(&self) -> Due {
+        self.track.as_ref().map_or(Due::Never, |track| self.acks.due(track))
     }
 }
 

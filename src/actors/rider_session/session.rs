@@ -16,11 +16,10 @@ use tokio::time::Instant;
 use super::{
     RiderSocketDeps,
     admission::{Admitted, Place},
-    codec::{BadFrame, Encoding, Incoming},
+    codec::{BadFrame, Incoming, decode, encode},
     convert,
     lane::Lane,
     outbox::{Deliver, RiderOutbox},
-    pings::Judged,
     protocol::{Farewell, Protocol, Step},
 };
 use crate::{
@@ -30,20 +29,24 @@ use crate::{
         socket::{Assembled, Assembler, OVERSIZED, Silence, jittered_ms},
     },
     domain::{
-        ids::{BootId, RiderId, SessionId},
+        ids::{RiderId, SessionId},
+        ping::run::{Run, StoredRun},
         rider::RiderProfile,
     },
     engine::{
-        command::{Command, Fix, Outcome},
+        command::{Command, Outcome},
         effect::Notice,
     },
     store::riders::StoredDuty,
     wire::{
         codes::{frame, rider_bye},
+        frames::{Encoded, Encoding},
         rider::{Down, Hello},
     },
 };
+use points::AckTimer;
 
+mod points;
 mod requests;
 
 type Context = WebsocketContext<RiderSession>;
@@ -73,7 +76,7 @@ pub struct RiderSession {
     /// The device does not read its notices.
     cut_off: Arc<AtomicBool>,
     silence: Silence,
-    ack_armed: bool,
+    ack_timer: AckTimer,
     /// Held on the way into the city.
     place: Option<Place>,
     /// As read when the session began.
@@ -95,7 +98,7 @@ impl RiderSession {
             early: Vec::new(),
             cut_off: Arc::default(),
             silence: Silence::new(Duration::from_secs(options.ping_every_s)),
-            ack_armed: false,
+            ack_timer: AckTimer::Off,
             place: None,
             stored_duty: None,
             deps,
@@ -106,7 +109,10 @@ impl RiderSession {
         if let Down::Error { code, .. } = down {
             self.deps.0.figures.errors.with_label_values(&[code]).inc();
         }
-        ctx.text(self.encoding.encode(down));
+        match encode(self.encoding, down) {
+            Encoded::Text(text) => ctx.text(text),
+            Encoded::Binary(bytes) => ctx.binary(bytes),
+        }
     }
 
     fn carry_out(&mut self, step: Step, ctx: &mut Context) {
@@ -169,21 +175,23 @@ impl RiderSession {
 
     fn find(&mut self, hello: Hello, ctx: &mut Context) {
         let device = convert::push_device(self.rider, &hello, self.deps.0.clock.now());
-        let admitted = self.deps.0.admission.enter(self.rider, device);
+        let run = convert::run(self.rider, hello);
+        let unknown = (!self.deps.0.tracks.knows(&run)).then(|| run.clone());
+        let admitted = self.deps.0.admission.enter(self.rider, device, unknown);
         ctx.spawn(admitted.into_actor(self).map(move |admitted, session, ctx| {
             // The door never drops a ticket while the program runs.
-            session.admitted(admitted.unwrap_or(Admitted::StoreUnavailable), &hello, ctx);
+            session.admitted(admitted.unwrap_or(Admitted::StoreUnavailable), run, ctx);
         }));
     }
 
-    fn admitted(&mut self, admitted: Admitted, hello: &Hello, ctx: &mut Context) {
+    fn admitted(&mut self, admitted: Admitted, run: Run, ctx: &mut Context) {
         if self.protocol.is_ended() {
             return;
         }
-        let (profile, place) = match admitted {
-            Admitted::In(profile, duty, place) => {
+        let (profile, place, stored) = match admitted {
+            Admitted::In(profile, duty, stored, place) => {
                 self.stored_duty = Some(duty);
-                (*profile, place)
+                (*profile, place, stored)
             }
             Admitted::UnknownRider => return self.farewell(Farewell::for_good(rider_bye::UNKNOWN_RIDER), ctx),
             Admitted::StoreUnavailable => return self.farewell(Farewell::for_now(rider_bye::STORE_UNAVAILABLE), ctx),
@@ -192,7 +200,7 @@ impl RiderSession {
         self.place = Some(place);
         ctx.run_later(PLACE_HELD, |session, _| session.place = None);
         match self.deps.0.router.city(&profile.city) {
-            Ok(city) => self.join(city, profile, hello, ctx),
+            Ok(city) => self.join(city, profile, run, stored, ctx),
             Err(_) if self.deps.0.router.is_away(&profile.city) => {
                 self.farewell(Farewell::for_a_while(rider_bye::CITY_UNAVAILABLE), ctx);
             }
@@ -200,7 +208,14 @@ impl RiderSession {
         }
     }
 
-    fn join(&mut self, city: CityHandle, profile: RiderProfile, hello: &Hello, ctx: &mut Context) {
+    fn join(
+        &mut self,
+        city: CityHandle,
+        profile: RiderProfile,
+        run: Run,
+        stored: Option<Box<StoredRun>>,
+        ctx: &mut Context,
+    ) {
         let cut_off = self.cut_off.clone();
         let outbox = RiderOutbox::new(
             ctx.address().recipient(),
@@ -209,15 +224,20 @@ impl RiderSession {
         );
         self.city = Some(city.clone());
         ctx.spawn(city.ended().into_actor(self).map(|ending, session, ctx| session.city_ended(ending, ctx)));
-        let (boot, device) = (BootId(hello.boot_id), hello.device_id.clone());
         let (deadline, id) = (self.deps.0.options.answer_within(), self.id);
         let joined = async move { city.join(deadline, profile, id, outbox).await };
         ctx.spawn(joined.into_actor(self).map(move |joined, session, ctx| {
-            session.joined(joined, boot, &device, ctx);
+            session.joined(joined, &run, stored.as_deref(), ctx);
         }));
     }
 
-    fn joined(&mut self, joined: Result<Outcome, CityCallError>, boot: BootId, device: &str, ctx: &mut Context) {
+    fn joined(
+        &mut self,
+        joined: Result<Outcome, CityCallError>,
+        run: &Run,
+        stored: Option<&StoredRun>,
+        ctx: &mut Context,
+    ) {
         self.place = None;
         if self.protocol.is_ended() {
             return;
@@ -234,7 +254,7 @@ impl RiderSession {
             convert::add_stored_duty(&mut sync, stored);
         }
         let Some(city) = self.city.as_ref().map(|city| city.code().clone()) else { return };
-        let (track, known) = self.deps.0.tracks.open(self.rider, &city, boot, device);
+        let (track, known) = self.deps.0.tracks.open(run, &city, stored);
         if known {
             self.deps.0.figures.reconnects.inc();
         }
@@ -261,45 +281,6 @@ impl RiderSession {
         }
     }
 
-    fn points(&mut self, judged: Judged, ctx: &mut Context) {
-        let figures = &self.deps.0.figures;
-        let accepted = judged.points.len() as u64;
-        figures.pings.with_label_values(&["live"]).inc_by(accepted - judged.late);
-        figures.pings.with_label_values(&["late"]).inc_by(judged.late);
-        for refused in &judged.refused {
-            figures.refused_pings.with_label_values(&[&refused.reason]).inc();
-        }
-        if let Some(city) = &self.city {
-            let (rider, session) = (self.rider, self.id);
-            let live = judged.live.map(|(position, recorded_at)| Fix { rider, session, position, recorded_at });
-            self.lane.take(city, live, judged.points);
-        }
-        if self.protocol.has_refused() {
-            self.ack(ctx);
-        }
-        self.arm_ack(ctx);
-    }
-
-    fn ack(&mut self, ctx: &mut Context) {
-        if let Some(ack) = self.protocol.ack() {
-            self.say(&ack, ctx);
-        }
-        self.arm_ack(ctx);
-    }
-
-    fn arm_ack(&mut self, ctx: &mut Context) {
-        if self.ack_armed || self.protocol.is_ended() || !self.protocol.ack_follows() {
-            return;
-        }
-        self.ack_armed = true;
-        ctx.run_later(self.deps.0.options.ack_every(), |session, ctx| {
-            session.ack_armed = false;
-            if !session.protocol.is_ended() {
-                session.ack(ctx);
-            }
-        });
-    }
-
     fn deliver(&mut self, deliver: Deliver, ctx: &mut Context) {
         let is_offer = matches!(deliver.notice, Notice::Offer(_));
         let step = self.protocol.notice(self.deps.0.clock.now(), deliver.notice);
@@ -324,6 +305,7 @@ impl RiderSession {
             return;
         }
         ctx.ping(b"");
+        self.ack(ctx);
         self.check(ctx);
     }
 
@@ -337,10 +319,10 @@ impl RiderSession {
 
     fn message(&mut self, message: Result<Incoming<'_>, BadFrame>, ctx: &mut Context) {
         self.check(ctx);
-        let decoded = message.and_then(|message| self.encoding.decode(message));
+        let decoded = message.and_then(|message| decode(self.encoding, message));
         let figures = &self.deps.0.figures;
         match &decoded {
-            Ok(up) => figures.frames.with_label_values(&[convert::type_of(up)]).inc(),
+            Ok(up) => figures.frames.inc(convert::type_of(up)),
             Err(bad) => figures.refused_frames.with_label_values(&[bad.code]).inc(),
         }
         let step = self.protocol.frame(self.deps.0.clock.now(), decoded);
@@ -398,11 +380,11 @@ impl StreamHandler<Result<ws::Message, ProtocolError>> for RiderSession {
         self.silence.heard();
         match message {
             Ok(ws::Message::Text(text)) => self.message(Ok(Incoming::Text(&text)), ctx),
-            Ok(ws::Message::Binary(_)) => self.message(Ok(Incoming::Binary), ctx),
+            Ok(ws::Message::Binary(bytes)) => self.message(Ok(Incoming::Binary(&bytes)), ctx),
             Ok(ws::Message::Continuation(item)) => match self.assembler.add(item) {
                 Assembled::More => {}
                 Assembled::Text(text) => self.message(Ok(Incoming::Text(&text)), ctx),
-                Assembled::Binary => self.message(Ok(Incoming::Binary), ctx),
+                Assembled::Binary(bytes) => self.message(Ok(Incoming::Binary(&bytes)), ctx),
                 Assembled::TooLarge => self.message(Err(too_large()), ctx),
                 Assembled::NotUtf8 => {
                     self.message(Err(BadFrame::new(frame::MALFORMED_FRAME, "the text is not UTF-8")), ctx)

@@ -1,7 +1,7 @@
 //! Puts fragmented messages together, within a bound.
 
 use actix_http::ws::Item;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 /// What a part made of a message.
 #[derive(Debug, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub enum Assembled {
     /// A whole text.
     Text(String),
     /// A whole binary message.
-    Binary,
+    Binary(Bytes),
     /// Larger than the bound; the rest of it is ignored.
     TooLarge,
     /// A whole text, and no UTF-8.
@@ -56,16 +56,15 @@ impl Assembler {
             self.buffer = BytesMut::new();
             return Assembled::TooLarge;
         }
-        if self.text {
-            self.buffer.extend_from_slice(&part);
-        }
+        self.buffer.extend_from_slice(&part);
         if !last {
             return Assembled::More;
         }
+        let whole = std::mem::take(&mut self.buffer);
         if !self.text {
-            return Assembled::Binary;
+            return Assembled::Binary(whole.freeze());
         }
-        match String::from_utf8(std::mem::take(&mut self.buffer).into()) {
+        match String::from_utf8(whole.into()) {
             Ok(text) => Assembled::Text(text),
             Err(_) => Assembled::NotUtf8,
         }
@@ -94,6 +93,8 @@ mod tests {
         assert_eq!(assembler.add(Item::FirstText(vec![0xFF].into())), Assembled::More);
         assert_eq!(assembler.add(Item::Last("".into())), Assembled::NotUtf8);
         assert_eq!(assembler.add(Item::FirstBinary("x".into())), Assembled::More);
-        assert_eq!(assembler.add(Item::Last("y".into())), Assembled::Binary);
+        assert_eq!(assembler.add(Item::Last(vec![0xFF].into())), Assembled::Binary(b"x\xFF".as_slice().into()));
+        assert_eq!(assembler.add(Item::FirstBinary("12345678".into())), Assembled::More);
+        assert_eq!(assembler.add(Item::Last("9".into())), Assembled::TooLarge);
     }
 }

@@ -18,19 +18,20 @@ pub use silence::Silence;
 
 use crate::wire::problem::Problem;
 
-/// The answer to a request that cannot become a socket that speaks `subprotocol`: 426 `websocket_expected` or 400
-/// `unsupported_subprotocol`, as problem+json. A client that names subprotocols must name this one; a client that names
-/// none gets it.
-#[must_use]
-pub fn refusal(req: &HttpRequest, subprotocol: &str) -> Option<HttpResponse> {
+/// The subprotocol of a request that can become a socket: the first that the client names and that is spoken here, or the
+/// first of `supported` when it names none.
+///
+/// # Errors
+/// Otherwise the answer, as problem+json: 426 `websocket_expected` or 400 `unsupported_subprotocol`.
+pub fn negotiate(req: &HttpRequest, supported: &[&'static str]) -> Result<&'static str, Box<HttpResponse>> {
     let upgrade = req.headers().get(header::UPGRADE).and_then(|value| value.to_str().ok());
     if !upgrade.is_some_and(|value| value.to_ascii_lowercase().contains("websocket")) {
-        return Some(problem(
+        return Err(Box::new(problem(
             StatusCode::UPGRADE_REQUIRED,
             "websocket_expected",
             "This address takes websocket connections only",
             None,
-        ));
+        )));
     }
     let mut offered = req
         .headers()
@@ -39,15 +40,15 @@ pub fn refusal(req: &HttpRequest, subprotocol: &str) -> Option<HttpResponse> {
         .flat_map(|value| value.split(','))
         .map(str::trim)
         .peekable();
-    if offered.peek().is_some() && !offered.any(|name| name == subprotocol) {
-        return Some(problem(
-            StatusCode::BAD_REQUEST,
-            "unsupported_subprotocol",
-            "None of the offered subprotocols is spoken here",
-            Some(format!("supported: {subprotocol}")),
-        ));
-    }
-    None
+    let chosen = match offered.peek() {
+        None => supported.first(),
+        Some(_) => offered.find_map(|name| supported.iter().find(|known| **known == name)),
+    };
+    chosen.copied().ok_or_else(|| {
+        let detail = format!("supported: {}", supported.join(", "));
+        let title = "None of the offered subprotocols is spoken here";
+        Box::new(problem(StatusCode::BAD_REQUEST, "unsupported_subprotocol", title, Some(detail)))
+    })
 }
 
 /// A refusal before the upgrade.
@@ -83,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_our_subprotocol_or_none_is_taken() {
+    fn the_client_chooses_among_the_subprotocols_that_are_spoken() {
         let request = |protocols: Option<&str>| {
             let mut request = TestRequest::default().insert_header((header::UPGRADE, "websocket"));
             if let Some(protocols) = protocols {
@@ -91,11 +92,12 @@ mod tests {
             }
             request.to_http_request()
         };
-        assert!(refusal(&request(None), "a.v1").is_none());
-        assert!(refusal(&request(Some("b.v2, a.v1")), "a.v1").is_none());
-        let refused = refusal(&request(Some("b.v2")), "a.v1").unwrap();
-        assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
-        let plain = refusal(&TestRequest::default().to_http_request(), "a.v1").unwrap();
-        assert_eq!(plain.status(), StatusCode::UPGRADE_REQUIRED);
+        let negotiated = |protocols| negotiate(&request(protocols), &["a.v1", "b.v1"]).map_err(|no| no.status());
+        assert_eq!(negotiated(None), Ok("a.v1"));
+        assert_eq!(negotiated(Some("b.v2, a.v1")), Ok("a.v1"));
+        assert_eq!(negotiated(Some("b.v1,a.v1")), Ok("b.v1"), "in the order of the client");
+        assert_eq!(negotiated(Some("b.v2")), Err(StatusCode::BAD_REQUEST));
+        let plain = negotiate(&TestRequest::default().to_http_request(), &["a.v1"]).map_err(|no| no.status());
+        assert_eq!(plain, Err(StatusCode::UPGRADE_REQUIRED));
     }
 }

@@ -24,12 +24,21 @@ use self::{
 };
 use crate::{
     actors::city::Engaged,
-    domain::{device::PushDevice, ids::RiderId, rider::RiderProfile},
+    clock::Clock,
+    domain::{
+        device::PushDevice,
+        ids::RiderId,
+        ping::run::{Run, StoredRun},
+        rider::RiderProfile,
+    },
     metrics::Metrics,
     store::{self, Db, StoreError, riders::StoredDuty},
 };
 
 use super::options::Options;
+
+/// How far back stored points are looked for, engine time: a policy takes none that is older than seven days.
+const LOOK_BACK: Duration = Duration::from_secs(7 * 86_400);
 
 /// What a session that is let in holds until its city has answered.
 pub type Place = OwnedSemaphorePermit;
@@ -37,8 +46,8 @@ pub type Place = OwnedSemaphorePermit;
 /// The answer to a session that wants in.
 #[derive(Debug)]
 pub enum Admitted {
-    /// This is the rider; go on to the city.
-    In(Box<RiderProfile>, StoredDuty, Place),
+    /// This is the rider, and what is stored of the device's run if that was asked; go on to the city.
+    In(Box<RiderProfile>, StoredDuty, Option<Box<StoredRun>>, Place),
     /// There is no such rider.
     UnknownRider,
     /// The database does not answer, or the rider's row cannot be read.
@@ -53,6 +62,7 @@ pub struct Admission(Arc<Shared>);
 
 struct Shared {
     db: Db,
+    clock: Clock,
     engaged: Engaged,
     spread: Spread,
     at_once: usize,
@@ -74,6 +84,7 @@ struct State {
 struct Ticket {
     rider: RiderId,
     device: Option<PushDevice>,
+    unknown: Option<Run>,
     since: Instant,
     answer: oneshot::Sender<Admitted>,
 }
@@ -87,7 +98,7 @@ struct Figures {
 impl Admission {
     /// Opens the door; riders are read on the current runtime.
     #[must_use]
-    pub fn new(db: Db, engaged: Engaged, options: &Options, metrics: &Metrics) -> Self {
+    pub fn new(db: Db, engaged: Engaged, clock: Clock, options: &Options, metrics: &Metrics) -> Self {
         let at_once = options.joins_at_once.max(1);
         let figures = Figures {
             waiting: metrics.gauge("dispatch_rider_joins_waiting", "Sessions that wait to be let in"),
@@ -110,14 +121,20 @@ impl Admission {
             most: Duration::from_millis(options.reconnect_most_ms),
         };
         let (places, runtime) = (Arc::new(Semaphore::new(at_once)), Handle::current());
-        Self(Arc::new(Shared { db, engaged, spread, at_once, places, runtime, state: Mutex::new(state), figures }))
+        Self(Arc::new(Shared { db, clock, engaged, spread, at_once, places, runtime, state: Mutex::new(state), figures }))
     }
 
     /// Puts a session in line; the answer comes when it has its turn, or at once when there is no room. A session that
-    /// drops the receiver has gone away. How its device can be woken is stored as well, once it is let in.
-    pub fn enter(&self, rider: RiderId, device: Option<PushDevice>) -> oneshot::Receiver<Admitted> {
+    /// drops the receiver has gone away. How its device can be woken is stored as well, once it is let in. What is stored
+    /// of an `unknown` run is read with the rider.
+    pub fn enter(
+        &self,
+        rider: RiderId,
+        device: Option<PushDevice>,
+        unknown: Option<Run>,
+    ) -> oneshot::Receiver<Admitted> {
         let (answer, admitted) = oneshot::channel();
-        let ticket = Ticket { rider, device, since: Instant::now(), answer };
+        let ticket = Ticket { rider, device, unknown, since: Instant::now(), answer };
         let goes_first = self.0.engaged.is(rider);
         let mut state = self.0.state();
         let left_out = state.waiting.enter(ticket, goes_first, |ticket| ticket.answer.is_closed());
@@ -234,25 +251,42 @@ async fn serve(shared: Arc<Shared>) {
     }
 }
 
-/// Reads the riders of a batch and answers their sessions.
-async fn let_in(shared: &Shared, tickets: Vec<Ticket>, places: Vec<Place>) -> Result<(), StoreError> {
+/// Reads the riders of a batch, and the runs of those whose process has not seen them, and answers their sessions.
+async fn let_in(shared: &Shared, mut tickets: Vec<Ticket>, places: Vec<Place>) -> Result<(), StoreError> {
     let riders: Vec<RiderId> = tickets.iter().map(|ticket| ticket.rider).collect();
-    let found = store::riders::profiles(&shared.db, &riders).await;
-    let (profiles, failed) = match found {
-        Ok(profiles) => (profiles, None),
-        Err(error) => (Default::default(), Some(error)),
+    let runs: Vec<Option<Run>> = tickets.iter_mut().map(|ticket| ticket.unknown.take()).collect();
+    let found = async { Ok((store::riders::profiles(&shared.db, &riders).await?, stored(shared, &runs).await?)) };
+    let ((profiles, stored), failed) = match found.await {
+        Ok(found) => (found, None),
+        Err(error) => ((Default::default(), vec![None; runs.len()]), Some(error)),
     };
-    for (ticket, place) in tickets.into_iter().zip(places) {
+    for ((ticket, place), run) in tickets.into_iter().zip(places).zip(stored) {
         // One rider may stand here with two devices.
         let admitted = match profiles.get(&ticket.rider) {
             _ if failed.is_some() => Admitted::StoreUnavailable,
-            Some(Some((profile, duty))) => Admitted::In(Box::new(profile.clone()), *duty, place),
+            Some(Some((profile, duty))) => Admitted::In(Box::new(profile.clone()), *duty, run.map(Box::new), place),
             Some(None) => Admitted::StoreUnavailable,
             None => Admitted::UnknownRider,
         };
         shared.answer(ticket, admitted);
     }
     failed.map_or(Ok(()), Err)
+}
+
+/// What is stored of each run that is asked for. A history that cannot be read keeps nobody from work, unless it is the
+/// whole database that does not answer: then a point that comes again is stored again.
+async fn stored(shared: &Shared, runs: &[Option<Run>]) -> Result<Vec<Option<StoredRun>>, StoreError> {
+    let asked: Vec<Run> = runs.iter().flatten().cloned().collect();
+    let since = shared.clock.now() - LOOK_BACK;
+    let mut found = match store::location_runs::newest(&shared.db, &asked, since).await {
+        Err(error) if error.is_transient() => return Err(error),
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "what is stored of devices could not be read");
+            Vec::new().into_iter()
+        }
+        Ok(found) => found.into_iter(),
+    };
+    Ok(runs.iter().map(|run| run.as_ref().and_then(|_| found.next())).collect())
 }
 
 impl std::fmt::Debug for Admission {

@@ -1,0 +1,77 @@
+//! A session's points on their way to the lane, and the acks on their way back. The regular ack goes with the keep-alive,
+//! in one write and without a timer of its own, unless it is wanted more often.
+
+use std::time::Duration;
+
+use actix::AsyncContext;
+
+use super::{
+    super::{acks::Due, pings::Judged},
+    Context, RiderSession,
+};
+use crate::engine::command::Fix;
+
+/// The timer of the next ack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum AckTimer {
+    /// None: there is nothing to tell, or the keep-alive comes soon enough.
+    Off,
+    /// The regular one.
+    Regular,
+    /// The short one.
+    Soon,
+}
+
+impl RiderSession {
+    pub(super) fn points(&mut self, judged: Judged, ctx: &mut Context) {
+        let figures = &self.deps.0.figures;
+        figures.live_pings.inc_by(judged.points.len() as u64 - judged.late);
+        if judged.late > 0 {
+            figures.late_pings.inc_by(judged.late);
+        }
+        if judged.given_up > 0 {
+            figures.given_up_pings.inc_by(judged.given_up);
+        }
+        for refused in &judged.refused {
+            figures.refused_pings.inc(&refused.reason);
+        }
+        if let Some(city) = &self.city {
+            let (rider, session) = (self.rider, self.id);
+            let live = judged.live.map(|(position, recorded_at)| Fix { rider, session, position, recorded_at });
+            self.lane.take(city, live, judged.points);
+        }
+        self.arm_ack(ctx);
+    }
+
+    pub(super) fn ack(&mut self, ctx: &mut Context) {
+        if let Some(ack) = self.protocol.ack() {
+            self.say(&ack, ctx);
+        }
+        self.arm_ack(ctx);
+    }
+
+    fn arm_ack(&mut self, ctx: &mut Context) {
+        if self.protocol.is_ended() {
+            return;
+        }
+        let options = &self.deps.0.options;
+        let (timer, wait) = match self.protocol.ack_due() {
+            Due::Never => return,
+            // Nothing is due at once after that.
+            Due::Now => return self.ack(ctx),
+            Due::Regular if options.ack_every() >= Duration::from_secs(options.ping_every_s) => return,
+            Due::Regular => (AckTimer::Regular, options.ack_every()),
+            Due::Soon => (AckTimer::Soon, options.ack_soon()),
+        };
+        if timer <= self.ack_timer {
+            return;
+        }
+        self.ack_timer = timer;
+        ctx.run_later(wait, |session, ctx| {
+            session.ack_timer = AckTimer::Off;
+            if !session.protocol.is_ended() {
+                session.ack(ctx);
+            }
+        });
+    }
+}

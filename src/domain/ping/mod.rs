@@ -1,0 +1,5 @@
+//! What is known and decided about the points that devices report. Pure.
+
+pub mod progress;
+pub mod ranges;
+pub mod run;
