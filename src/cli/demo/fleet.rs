@@ -35,13 +35,13 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Starts it; built first under `cargo run`, so that it is as new as this program.
+    /// Starts it against an engine and its database; built first under `cargo run`, so that it is as new as this program.
     ///
     /// # Errors
     /// When there is no load tester, or it cannot be built or started.
     pub async fn start(
         args: &DemoArgs,
-        url: &str,
+        (url, database): (&str, &str),
         secret: &Secret,
         folder: &Path,
         environment: &Environment,
@@ -61,7 +61,8 @@ impl Fleet {
             }
         }
         let log = fs::File::create(folder.join(LOG)).context("the fleet's log cannot be made")?;
-        command.stdout(log.try_clone()?).stderr(log).stdin(Stdio::null()).env("DISPATCH_JWT_SECRET", secret.expose());
+        command.stdout(log.try_clone()?).stderr(log).stdin(Stdio::null());
+        command.env("DISPATCH_JWT_SECRET", secret.expose()).env("DATABASE_URL", database);
         // A group of its own: Ctrl-C reaches us alone, and we tell it to drain.
         let child = command.process_group(0).kill_on_drop(true).spawn();
         let child = child.with_context(|| format!("{} cannot be started", program.display()))?;

@@ -221,7 +221,7 @@ async fn play(
             if args.fleet.first().is_none_or(|mode| mode != "replay") {
                 cities::seed(&url, &admin, args.ping_every.mul_f64(args.clock_speed)).await?;
             }
-            Fleet::start(args, &url, &secret, folder.root(), environment).await
+            Fleet::start(args, (&url, &servers.database), &secret, folder.root(), environment).await
         };
         let mut fleet = tokio::select! {
             biased;

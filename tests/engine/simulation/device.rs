@@ -297,9 +297,12 @@ impl Device {
                 30 * SECOND
             }
             Err(Refusal::Disputed) => {
-                // Operators have it now. Whoever still has the order in hand brings the goods back.
-                if let Some(job) = self.job_of(ask.wish).filter(|_| matches!(ask.wish, Wish::Step(..))) {
-                    job.status = OrderStatus::Returning;
+                // Operators have it now. Whoever has the order in hand brings the goods back; where that is disputed too,
+                // the order is another one's, and a fresh look says so.
+                match self.job_of(ask.wish).filter(|_| matches!(ask.wish, Wish::Step(..))) {
+                    Some(job) if job.status == OrderStatus::Returning => self.link = Link::Down,
+                    Some(job) => job.status = OrderStatus::Returning,
+                    None => {}
                 }
                 20 * SECOND
             }
