@@ -100,7 +100,8 @@ fn is_live(row: &Row) -> bool {
 
 fn read(run: &Run, rows: &[Row]) -> StoredRun {
     let live_at = rows.iter().filter(|row| is_live(row)).map(|row| row.recorded_at).max();
-    let mut stored = StoredRun { live_at: live_at.map(|at| Timestamp::from_millis(at.timestamp_millis())), ..StoredRun::default() };
+    let mut stored =
+        StoredRun { live_at: live_at.map(|at| Timestamp::from_millis(at.timestamp_millis())), ..StoredRun::default() };
     let mut numbers: Vec<u64> =
         rows.iter().filter(|row| row.same).filter_map(|row| u64::try_from(row.seq).ok()).collect();
     numbers.sort_unstable();

@@ -88,8 +88,10 @@ pub fn up_from_json(text: &str) -> Result<Up, NotFrame> {
         Ok(pings) => Ok(pings.into()),
         Err(_) => serde_json::from_str(text).map_err(|error| error.to_string()),
     };
-    read.and_then(|up| objects_are_objects(up, arrays, || serde_json::from_str(text).map_err(|error| error.to_string())))
-        .map_err(|detail| not_frame(detail, serde_json::from_str(text).unwrap_or_default()))
+    read.and_then(|up| {
+        objects_are_objects(up, arrays, || serde_json::from_str(text).map_err(|error| error.to_string()))
+    })
+    .map_err(|detail| not_frame(detail, serde_json::from_str(text).unwrap_or_default()))
 }
 
 /// Reads a device's frame from a binary message.
@@ -102,9 +104,9 @@ pub fn up_from_msgpack(bytes: &[u8]) -> Result<Up, NotFrame> {
     let read = match msgpack::read::<PingsFrame>(bytes) {
         Ok(pings) => Ok(pings.into()),
         // As far as serde is concerned, a type may stand there by its number.
-        Err(_) => msgpack::read::<TypeOnly<'_>>(bytes)
-            .and_then(|_| msgpack::read(bytes))
-            .map_err(|error| error.to_string()),
+        Err(_) => {
+            msgpack::read::<TypeOnly<'_>>(bytes).and_then(|_| msgpack::read(bytes)).map_err(|error| error.to_string())
+        }
     };
     read.and_then(|up| objects_are_objects(up, arrays, || msgpack::read(bytes).map_err(|error| error.to_string())))
         .map_err(|detail| not_frame(detail, msgpack::read(bytes).unwrap_or_default()))

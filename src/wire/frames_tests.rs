@@ -7,9 +7,7 @@ use uuid::Uuid;
 use super::*;
 use crate::wire::{
     LatLon, MoneyBody, PlaceBody,
-    rider::{
-        Down, DutyWish, Hello, Job, JobOrder, Offer, Progress, PushAddress, RefusedPing, Stop, Up, Welcome,
-    },
+    rider::{Down, DutyWish, Hello, Job, JobOrder, Offer, Progress, PushAddress, RefusedPing, Stop, Up, Welcome},
 };
 
 fn ping(seq: u64) -> Ping {
@@ -186,7 +184,8 @@ fn every_frame_goes_through_both_encodings() {
     for down in downs() {
         assert_eq!(serde_json::from_str::<Down>(&text(&down)).unwrap(), down);
         assert_eq!(msgpack::from_slice::<Down>(&binary(&down)), Ok(down.clone()));
-        let (json, msgpack) = (serde_json::from_str::<Value>(&text(&down)), msgpack::from_slice(&binary(&down)));
+        let (json, msgpack) =
+            (serde_json::from_str::<Value>(&text(&down)), msgpack::from_slice::<Value>(&binary(&down)));
         assert_eq!(json.unwrap(), msgpack.unwrap());
     }
 }
@@ -244,8 +243,10 @@ fn slowly(text: &str) -> Option<Up> {
 fn slowly_msgpack(bytes: &[u8]) -> Option<Up> {
     msgpack::check(bytes).ok()?;
     msgpack::read::<TypeOnly<'_>>(bytes).ok()?;
-    objects_are_objects(msgpack::read(bytes).ok()?, usize::MAX, || msgpack::read(bytes).map_err(|error| error.to_string()))
-        .ok()
+    objects_are_objects(msgpack::read(bytes).ok()?, usize::MAX, || {
+        msgpack::read(bytes).map_err(|error| error.to_string())
+    })
+    .ok()
 }
 
 /// Members of a frame, good ones and bad ones, some of them twice.
@@ -265,7 +266,8 @@ fn frame_text() -> impl Strategy<Value = String> {
         any::<f32>().prop_map(|n| json!(n).to_string()),
     ];
     let keys = ["seq", "at", "lat", "lon", "accuracy_m", "speed_mps", "heading_deg", "mock", "later", "\\u0073eq"];
-    let member = (prop::sample::select(&keys[..]), number.clone()).prop_map(|(key, value)| format!("\"{key}\":{value}"));
+    let member =
+        (prop::sample::select(keys.to_vec()), number.clone()).prop_map(|(key, value)| format!("\"{key}\":{value}"));
     let good = r#""seq":7,"at":8,"lat":1.25,"lon":2"#;
     let point = (any::<bool>(), prop::collection::vec(member, 0..4)).prop_map(move |(whole, more)| {
         let members: Vec<String> = whole.then(|| good.to_owned()).into_iter().chain(more).collect();
@@ -273,7 +275,7 @@ fn frame_text() -> impl Strategy<Value = String> {
     });
     let points = prop::collection::vec(point, 0..3).prop_map(|points| format!("\"pings\":[{}]", points.join(",")));
     let types = ["pings", "pings", "pings", "duty", "hello", "dance", "pi\\u006egs"];
-    let kind = prop::sample::select(&types[..]).prop_map(|kind| format!("\"type\":\"{kind}\""));
+    let kind = prop::sample::select(types.to_vec()).prop_map(|kind| format!("\"type\":\"{kind}\""));
     let more = prop_oneof![
         number.clone().prop_map(|n| format!("\"oldest\":{n}")),
         number.prop_map(|n| format!("\"sent_at\":{n}")),
@@ -282,12 +284,14 @@ fn frame_text() -> impl Strategy<Value = String> {
         Just("\"type\":2".to_owned()),
         Just("\"pings\":{}".to_owned()),
     ];
-    (kind, points, prop::collection::vec(more, 0..3), any::<prop::sample::Index>()).prop_map(|(kind, points, more, at)| {
-        let mut members = vec![points];
-        members.extend(more);
-        members.insert(at.index(members.len() + 1), kind);
-        format!("{{{}}}", members.join(","))
-    })
+    (kind, points, prop::collection::vec(more, 0..3), any::<prop::sample::Index>()).prop_map(
+        |(kind, points, more, at)| {
+            let mut members = vec![points];
+            members.extend(more);
+            members.insert(at.index(members.len() + 1), kind);
+            format!("{{{}}}", members.join(","))
+        },
+    )
 }
 
 proptest! {

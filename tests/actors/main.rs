@@ -13,4 +13,5 @@ mod operator_sockets;
 mod outages;
 mod played_city;
 mod push;
+mod rider_points;
 mod rider_sockets;

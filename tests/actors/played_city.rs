@@ -180,6 +180,11 @@ impl Stage {
     pub async fn with(options: rider_session::Options) -> Self {
         let db = TestDatabase::create().await.db;
         let code = city_row(&db, "blr").await;
+        Self::beside(db, code, options).await
+    }
+
+    /// With a database and a city that are there, as another process would be started on them.
+    pub async fn beside(db: Db, code: CityCode, options: rider_session::Options) -> Self {
         let (seen, router, metrics) = (Arc::<Mutex<Seen>>::default(), Router::default(), Metrics::new());
         let life = Life::begin();
         let line = life.line();

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use dispatch_engine::wire::{
     LatLon,
+    frames::{Encoded, Encoding},
+    msgpack,
     operator::SUBPROTOCOL_OPERATOR_JSON,
     rider::{Down, DutyWish, Hello, Offer, Ping, Progress, SUBPROTOCOL_JSON, Up, Welcome},
 };
@@ -23,6 +25,8 @@ pub struct Socket {
     stream: WebSocketStream<TcpStream>,
     /// Frames that nobody waited for when they came.
     passed: Vec<String>,
+    /// The subprotocol that the server chose.
+    pub subprotocol: String,
 }
 
 impl Socket {
@@ -37,7 +41,18 @@ impl Socket {
         let headers = request.headers_mut();
         headers.insert(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol.parse().unwrap());
-        Ok(Self { stream: client_async(request, stream).await?.0, passed: Vec::new() })
+        let (stream, response) = client_async(request, stream).await?;
+        let chosen = response.headers().get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|name| name.to_str().ok());
+        Ok(Self { stream, passed: Vec::new(), subprotocol: chosen.unwrap_or_default().to_owned() })
+    }
+
+    /// Sends a frame in the encoding of the subprotocol.
+    pub async fn send_frame(&mut self, frame: &impl serde::Serialize) {
+        let encoding = Encoding::of(&self.subprotocol).unwrap_or(Encoding::Json);
+        match encoding.encode(frame).unwrap() {
+            Encoded::Text(text) => self.send(Message::text(text)).await,
+            Encoded::Binary(bytes) => self.send(Message::binary(bytes)).await,
+        }
     }
 
     /// Sends a message of any kind.
@@ -55,11 +70,14 @@ impl Socket {
         drop(self.stream.send(Message::text(text.into())).await);
     }
 
-    /// The next text; `None` when the server closed the connection.
+    /// The next frame as a text, whatever its encoding; `None` when the server closed the connection.
     async fn next(&mut self) -> Option<String> {
         loop {
             match self.stream.next().await {
                 Some(Ok(Message::Text(text))) => return Some(text.to_string()),
+                Some(Ok(Message::Binary(bytes))) => {
+                    return Some(msgpack::from_slice::<serde_json::Value>(&bytes).unwrap().to_string());
+                }
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
                 Some(Ok(_)) => {}
             }

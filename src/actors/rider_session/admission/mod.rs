@@ -121,7 +121,17 @@ impl Admission {
             most: Duration::from_millis(options.reconnect_most_ms),
         };
         let (places, runtime) = (Arc::new(Semaphore::new(at_once)), Handle::current());
-        Self(Arc::new(Shared { db, clock, engaged, spread, at_once, places, runtime, state: Mutex::new(state), figures }))
+        Self(Arc::new(Shared {
+            db,
+            clock,
+            engaged,
+            spread,
+            at_once,
+            places,
+            runtime,
+            state: Mutex::new(state),
+            figures,
+        }))
     }
 
     /// Puts a session in line; the answer comes when it has its turn, or at once when there is no room. A session that
