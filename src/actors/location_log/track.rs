@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use crate::domain::{
-    ids::{BootId, CityCode, RiderId},
+    ids::{BootId, CityCode, RiderId, SessionId},
     time::Timestamp,
 };
 
@@ -24,6 +24,7 @@ pub struct Track {
     stored: AtomicU64,
     live_at: AtomicI64,
     lost: AtomicBool,
+    session: AtomicU64,
 }
 
 impl Track {
@@ -40,6 +41,7 @@ impl Track {
             stored: AtomicU64::new(stored),
             live_at: AtomicI64::new(live_at.as_millis()),
             lost: AtomicBool::new(false),
+            session: AtomicU64::new(0),
         }
     }
 
@@ -97,6 +99,17 @@ impl Track {
     pub fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Acquire)
     }
+
+    /// A session speaks for the device from now on; an older one that is told later does not take it back.
+    pub fn take_over(&self, session: SessionId) {
+        self.session.fetch_max(session.0, Ordering::AcqRel);
+    }
+
+    /// The session that speaks for the device.
+    #[must_use]
+    pub fn session(&self) -> SessionId {
+        SessionId(self.session.load(Ordering::Acquire))
+    }
 }
 
 #[cfg(test)]
@@ -131,5 +144,13 @@ mod tests {
         track.note_accepted(3, None);
         track.note_stored(3);
         assert_eq!(track.stored_to(), 1);
+    }
+
+    #[test]
+    fn the_newest_session_speaks_for_the_device() {
+        let track = track();
+        track.take_over(SessionId(8));
+        track.take_over(SessionId(7));
+        assert_eq!(track.session(), SessionId(8));
     }
 }

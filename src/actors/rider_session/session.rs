@@ -34,7 +34,7 @@ use crate::{
         rider::RiderProfile,
     },
     engine::{
-        command::{Command, Fix, Outcome},
+        command::{Command, Outcome},
         effect::Notice,
     },
     store::riders::StoredDuty,
@@ -44,6 +44,7 @@ use crate::{
     },
 };
 
+mod pacing;
 mod requests;
 
 type Context = WebsocketContext<RiderSession>;
@@ -78,17 +79,18 @@ pub struct RiderSession {
     place: Option<Place>,
     /// As read when the session began.
     stored_duty: Option<StoredDuty>,
+    /// When the frame came that is being handled.
+    arrived: Instant,
 }
 
 impl RiderSession {
     pub(super) fn new(id: SessionId, rider: RiderId, encoding: Encoding, deps: RiderSocketDeps) -> Self {
         let options = &deps.0.options;
-        let flush = Duration::from_millis(options.lane_flush_ms);
         Self {
             id,
             rider,
             encoding,
-            lane: Lane::of_this_worker(deps.0.app, &deps.0.log, &deps.0.figures, flush, options.lane_max),
+            lane: Lane::of_this_worker(&deps.0),
             protocol: Protocol::new(options, deps.0.sealer.clone()),
             assembler: Assembler::new(options.max_frame_bytes),
             city: None,
@@ -98,6 +100,7 @@ impl RiderSession {
             ack_armed: false,
             place: None,
             stored_duty: None,
+            arrived: Instant::now(),
             deps,
         }
     }
@@ -235,6 +238,7 @@ impl RiderSession {
         }
         let Some(city) = self.city.as_ref().map(|city| city.code().clone()) else { return };
         let (track, known) = self.deps.0.tracks.open(self.rider, &city, boot, device);
+        track.take_over(self.id);
         if known {
             self.deps.0.figures.reconnects.inc();
         }
@@ -244,6 +248,7 @@ impl RiderSession {
         let mut welcome = self.protocol.joined(clock.now(), clock.speed(), &city, &sync, track);
         if let Down::Welcome(welcome) = &mut welcome {
             welcome.reconnect_within_ms = within;
+            welcome.ping_interval_ms = self.first_interval_ms(welcome.ping_interval_ms);
         }
         self.say(&welcome, ctx);
         for deliver in std::mem::take(&mut self.early) {
@@ -270,9 +275,8 @@ impl RiderSession {
             figures.refused_pings.with_label_values(&[&refused.reason]).inc();
         }
         if let Some(city) = &self.city {
-            let (rider, session) = (self.rider, self.id);
-            let live = judged.live.map(|(position, recorded_at)| Fix { rider, session, position, recorded_at });
-            self.lane.take(city, live, judged.points);
+            self.protocol.located(&city.rules(), judged.live);
+            self.lane.take(city, self.arrived, judged.points);
         }
         if self.protocol.has_refused() {
             self.ack(ctx);
@@ -309,6 +313,7 @@ impl RiderSession {
         if is_offer {
             self.deps.0.figures.offer_seconds.observe(waited);
         }
+        self.pace(ctx);
     }
 
     /// Every few seconds: is the device still there, does it keep up?
@@ -325,6 +330,7 @@ impl RiderSession {
         }
         ctx.ping(b"");
         self.check(ctx);
+        self.pace(ctx);
     }
 
     /// Ends a session whose reader is too slow.
@@ -336,6 +342,7 @@ impl RiderSession {
     }
 
     fn message(&mut self, message: Result<Incoming<'_>, BadFrame>, ctx: &mut Context) {
+        self.arrived = Instant::now();
         self.check(ctx);
         let decoded = message.and_then(|message| self.encoding.decode(message));
         let figures = &self.deps.0.figures;
@@ -345,6 +352,7 @@ impl RiderSession {
         }
         let step = self.protocol.frame(self.deps.0.clock.now(), decoded);
         self.carry_out(step, ctx);
+        self.pace(ctx);
     }
 }
 
