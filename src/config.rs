@@ -329,6 +329,10 @@ impl Config {
         if !(0.0..=1.0).contains(&self.order_journal.placement_share) {
             return Err(ConfigError::invalid("order_journal.placement_share", "must lie in 0..=1"));
         }
+        if !self.rider_session.is_pressure_sound() {
+            let problem = "levels must rise within 0..=1, factors must lie in 1..=100";
+            return Err(ConfigError::invalid("rider_session.pressure_levels and pressure_factors", problem));
+        }
         if self.router.lease_s == 0 {
             return Err(ConfigError::invalid("router.lease_s", "must be at least 1"));
         }

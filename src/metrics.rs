@@ -24,6 +24,10 @@ pub const LATENCY_BUCKETS: [f64; 21] = [
     65.536, 131.072, 262.144, 524.288, 1_048.576,
 ];
 
+/// Bucket bounds in seconds for the way of a ping, from 0.1 ms to 10 s.
+const PATH_BUCKETS: [f64; 16] =
+    [0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
+
 impl Metrics {
     /// An empty registry.
     #[must_use]
@@ -87,6 +91,12 @@ impl Metrics {
     #[must_use]
     pub fn histogram(&self, options: HistogramOpts) -> Histogram {
         self.register(made(Histogram::with_opts(options)))
+    }
+
+    /// A histogram of seconds for what takes less than a millisecond when all is well.
+    #[must_use]
+    pub fn short_seconds(&self, name: &str, help: &str) -> Histogram {
+        self.histogram(HistogramOpts::new(name, help).buckets(PATH_BUCKETS.to_vec()))
     }
 
     /// The text exposition of everything registered.

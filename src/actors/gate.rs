@@ -68,6 +68,13 @@ impl Gate {
     pub fn inside(&self) -> usize {
         self.0.inside.load(Ordering::Acquire)
     }
+
+    /// How much of the queue is taken, 0 to 1.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a share of a queue")]
+    pub fn fill(&self) -> f64 {
+        self.inside() as f64 / self.0.limit.max(1) as f64
+    }
 }
 
 impl Drop for Permit {
@@ -90,7 +97,7 @@ mod tests {
         let _second = gate.clone().enter().unwrap();
         assert!(gate.clone().enter().is_none());
         drop(first);
-        assert_eq!(gate.inside(), 1);
+        assert_eq!((gate.inside(), gate.fill()), (1, 0.5));
         assert!(gate.enter().is_some());
     }
 

@@ -7,6 +7,7 @@ pub mod location_log;
 pub mod mirror;
 pub mod operator_session;
 pub mod order_journal;
+pub mod pressure;
 pub mod push;
 pub mod rider_session;
 pub mod router;

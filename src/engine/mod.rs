@@ -19,6 +19,7 @@ mod forward;
 mod holds;
 mod id_source;
 pub mod invariants;
+mod locate;
 pub mod matching;
 pub mod nearby;
 mod offer_end;

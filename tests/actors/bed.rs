@@ -8,8 +8,9 @@ use std::{
 use actix::{Actor, Context, Handler};
 use dispatch_engine::{
     actors::{
-        city::{self, CityCallError, CityDeps, CityHandle, Engaged},
+        city::{self, CityCallError, CityDeps, CityHandle, Engaged, LivePoints},
         gate::Gate,
+        location_log::PointBatch,
         mirror::{Mirror, MirrorOptions},
         operator_session::{Show, Watched},
         order_journal::{self, Availability, JournalHandle},
@@ -38,6 +39,7 @@ use dispatch_engine::{
     push::Log,
     store::Db,
 };
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::support::{
@@ -212,7 +214,8 @@ impl Bed {
     pub fn ping(&self, device: &Device) {
         let recorded_at = self.clock.now();
         let fix = Fix { rider: device.rider, session: device.session, position: device.position, recorded_at };
-        self.city().unwrap().fixes(vec![fix].into()).unwrap();
+        let points = || LivePoints { kept: vec![fix], batch: PointBatch([].into()), arrived: Instant::now() };
+        self.city().unwrap().points(points).unwrap();
     }
 
     /// Pings until the device has been told something.

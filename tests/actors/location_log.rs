@@ -7,7 +7,7 @@ use tokio::net::{UnixListener, UnixSocket, UnixStream};
 use uuid::Uuid;
 
 use dispatch_engine::{
-    actors::location_log::{LogPoint, Options, Track, start},
+    actors::location_log::{LogPoint, Options, PointBatch, Track, start},
     clock::Clock,
     domain::{
         ids::{BootId, CityCode, RiderId},
@@ -52,7 +52,7 @@ async fn points_wait_while_the_database_is_away() {
     let now = Clock::wall();
     for seq in 1..=5 {
         track.note_accepted(seq, Some(now));
-        log.append(vec![LogPoint {
+        let point = LogPoint {
             track: track.clone(),
             seq,
             created_at: now,
@@ -64,7 +64,8 @@ async fn points_wait_while_the_database_is_away() {
             heading_deg: None,
             flags: 0,
             store: true,
-        }]);
+        };
+        log.append(PointBatch([point].into()));
     }
     let figures = || metrics.render().unwrap();
     let failed = || !figures().contains("dispatch_location_log_failures_total 0");

@@ -140,7 +140,7 @@ impl Handler<CityMessage> for PlayedCity {
                 let _ = answer.send(result);
             }
             CityBody::Tell(command) => seen.commands.push(command),
-            CityBody::Fixes(fixes) => seen.fixes.extend_from_slice(&fixes),
+            CityBody::Points(points) => seen.fixes.extend(points.fixes()),
             CityBody::Watch(outbox) => {
                 let snapshot = CitySnapshot {
                     city: self.code.clone(),
@@ -166,6 +166,10 @@ pub struct Stage {
     /// Says that the app stops.
     pub stop: watch::Sender<bool>,
     pub metrics: Metrics,
+    /// The bound of the city's queue.
+    pub gate: Gate,
+    /// Where the city shows its rules.
+    pub rules: RuleBoard,
     seen: Arc<Mutex<Seen>>,
     city: Addr<PlayedCity>,
 }
@@ -189,13 +193,8 @@ impl Stage {
         let life = Life::begin();
         let line = life.line();
         let city = PlayedCity { code: code.clone(), seen: seen.clone(), life, held: vec![] }.start();
-        let handle = CityHandle::new(
-            code.clone(),
-            city.clone().recipient(),
-            Gate::unmetered(10_000),
-            line,
-            RuleBoard::default(),
-        );
+        let (gate, rules) = (Gate::unmetered(10_000), RuleBoard::default());
+        let handle = CityHandle::new(code.clone(), city.clone().recipient(), gate.clone(), line, rules.clone());
         router.put(code.clone(), Slot::Running(handle.clone()));
         let log_options = location_log::Options { flush_age_ms: 20, ..location_log::Options::default() };
         let log = location_log::start(db.clone(), &metrics, log_options);
@@ -232,7 +231,7 @@ impl Stage {
         let server = server.bind(("127.0.0.1", 0)).unwrap();
         let address = server.addrs()[0];
         actix_web::rt::spawn(server.run());
-        Self { db, address, router, code, stop, metrics, seen, city }
+        Self { db, address, router, code, stop, metrics, gate, rules, seen, city }
     }
 
     /// A rider who may work.

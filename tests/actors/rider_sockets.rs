@@ -21,14 +21,14 @@ use uuid::Uuid;
 use crate::{played_city::Stage, support::device::Socket};
 
 /// A device that says exactly what a test wants.
-struct Device {
+pub struct Device {
     socket: Socket,
     boot: Uuid,
 }
 
 impl Device {
     /// A connection with a small receive buffer, so that one who never reads is noticed soon.
-    async fn connect(stage: &Stage, rider: RiderId) -> Self {
+    pub async fn connect(stage: &Stage, rider: RiderId) -> Self {
         let stream = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         stream.set_recv_buffer_size(4_096).unwrap();
         stream.connect(&stage.address.into()).unwrap();
@@ -39,18 +39,18 @@ impl Device {
     }
 
     /// One that has been welcomed.
-    async fn live(stage: &Stage, rider: RiderId) -> Self {
+    pub async fn live(stage: &Stage, rider: RiderId) -> Self {
         let mut device = Self::connect(stage, rider).await;
         device.hello().await;
         assert_eq!(device.next().await["type"], "welcome");
         device
     }
 
-    async fn send(&mut self, frame: Value) {
+    pub async fn send(&mut self, frame: Value) {
         self.socket.send_text(frame.to_string()).await;
     }
 
-    async fn hello(&mut self) {
+    pub async fn hello(&mut self) {
         let (boot, at) = (self.boot, Clock::wall().as_millis());
         self.send(
             json!({"type": "hello", "device_id": "d", "app_version": "1", "boot_id": boot, "mono_ms": 1, "at": at}),
@@ -59,7 +59,7 @@ impl Device {
     }
 
     /// The next frame; null when the connection was closed.
-    async fn next(&mut self) -> Value {
+    pub async fn next(&mut self) -> Value {
         self.socket.next_frame().await.unwrap_or_default()
     }
 

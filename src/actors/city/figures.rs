@@ -35,6 +35,8 @@ pub struct Figures {
     due_to_assigned: Histogram,
     placed_to_delivered: Histogram,
     ready_to_pickup: Histogram,
+    /// From a frame's arrival to the index, real seconds.
+    pub(super) to_index: Histogram,
 }
 
 /// Names and meanings of the gauges that follow [`Counts`], in its order.
@@ -121,6 +123,10 @@ impl Figures {
                 1.0,
                 1.5,
                 24,
+            ),
+            to_index: metrics.short_seconds(
+                "dispatch_ping_to_index_seconds",
+                "From the arrival of a frame at its session to its city's index, of the oldest position of each batch",
             ),
         }
     }

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{
     life::{Ending, Lifeline},
+    live::LivePoints,
     messages::{CityBody, CityMessage},
     rules::{PingRules, RuleBoard},
 };
@@ -18,7 +19,7 @@ use crate::{
         rider::RiderProfile,
     },
     engine::{
-        command::{Command, Fix, Outcome, Refusal, RejectReason},
+        command::{Command, Outcome, Refusal, RejectReason},
         nearby::{NearbyQuery, NearbyRider, Whereabouts},
         view::CitySnapshot,
     },
@@ -97,12 +98,19 @@ impl CityHandle {
         self.send(CityBody::Tell(command))
     }
 
-    /// Sends live positions; the lane decides what to do when the city is full.
+    /// Sends live positions, which are put together only when there is a place for them; the lane decides what to do when
+    /// the city is full.
     ///
     /// # Errors
     /// [`CityCallError::Full`] or [`CityCallError::Gone`].
-    pub fn fixes(&self, fixes: Arc<[Fix]>) -> Result<(), CityCallError> {
-        self.send(CityBody::Fixes(fixes))
+    pub fn points(&self, points: impl FnOnce() -> LivePoints) -> Result<(), CityCallError> {
+        self.send_with(|| CityBody::Points(points()))
+    }
+
+    /// How full its queue is, 0 to 1.
+    #[must_use]
+    pub fn fill(&self) -> f64 {
+        self.gate.fill()
     }
 
     /// Asks and waits up to a real-time deadline.
@@ -236,11 +244,15 @@ impl CityHandle {
     }
 
     fn send(&self, body: CityBody) -> Result<(), CityCallError> {
+        self.send_with(|| body)
+    }
+
+    fn send_with(&self, body: impl FnOnce() -> CityBody) -> Result<(), CityCallError> {
         if !self.inbox.connected() {
             return Err(CityCallError::Gone);
         }
         let permit = self.gate.enter().ok_or(CityCallError::Full)?;
-        self.inbox.do_send(CityMessage { permit, body });
+        self.inbox.do_send(CityMessage { permit, body: body() });
         Ok(())
     }
 

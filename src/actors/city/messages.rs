@@ -1,10 +1,9 @@
 //! What other parts of the program say to a city.
 
-use std::sync::Arc;
-
 use actix::Message;
 use tokio::sync::oneshot;
 
+use super::live::LivePoints;
 use crate::domain::ids::TransitionId;
 use crate::{
     actors::{gate::Permit, operator_session::OperatorOutbox, rider_session::RiderOutbox},
@@ -13,7 +12,7 @@ use crate::{
         rider::RiderProfile,
     },
     engine::{
-        command::{Command, Fix, Outcome, Refusal, RejectReason},
+        command::{Command, Outcome, Refusal, RejectReason},
         nearby::{NearbyQuery, NearbyRider, Whereabouts},
         view::CitySnapshot,
     },
@@ -55,7 +54,7 @@ pub enum CityBody {
         answer: oneshot::Sender<Result<Outcome, Refusal>>,
     },
     /// Live positions of one lane, shared with the location log.
-    Fixes(Arc<[Fix]>),
+    Points(LivePoints),
     /// The journal's results, in the order in which they were stored.
     Journal(Vec<(TransitionId, Result<(), RejectReason>)>),
     /// An operator session wants a snapshot now and deltas from then on.

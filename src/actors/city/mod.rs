@@ -4,8 +4,10 @@ mod engaged;
 mod figures;
 mod handle;
 mod life;
+mod live;
 mod messages;
 mod options;
+mod rounds;
 mod rules;
 mod shell;
 mod watchers;
@@ -14,6 +16,7 @@ pub use engaged::Engaged;
 pub use figures::Figures;
 pub use handle::{CityCallError, CityHandle};
 pub use life::{Ending, Life, Lifeline};
+pub use live::{LivePoints, live_fixes};
 #[cfg(feature = "fault-injection")]
 pub use messages::Fault;
 pub use messages::{BuildCommand, CityBody, CityMessage};

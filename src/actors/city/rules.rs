@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::domain::{
     city::{Boundary, City},
+    ping::cadence::Pace,
     policy::{DispatchPolicy, PingPolicy},
 };
 
@@ -18,23 +19,41 @@ pub struct PingRules {
     pub fix_freshness_s: u32,
     /// The service area; `None` flags nothing as outside.
     pub area: Option<Boundary>,
+    /// Seconds of silence after which a rider who carries nothing is taken off duty.
+    pub auto_off_after_s: u32,
 }
 
 impl Default for PingRules {
     fn default() -> Self {
-        let DispatchPolicy { pings, ping_interval_s, fix_freshness_s, .. } = DispatchPolicy::default();
-        Self { pings, ping_interval_s, fix_freshness_s, area: None }
+        let DispatchPolicy { pings, ping_interval_s, fix_freshness_s, auto_off_after_s, .. } =
+            DispatchPolicy::default();
+        Self { pings, ping_interval_s, fix_freshness_s, area: None, auto_off_after_s }
     }
 }
 
 impl From<&City> for PingRules {
     fn from(city: &City) -> Self {
-        let DispatchPolicy { pings, ping_interval_s, fix_freshness_s, .. } = &city.policy;
+        let DispatchPolicy { pings, ping_interval_s, fix_freshness_s, auto_off_after_s, .. } = &city.policy;
         Self {
             pings: pings.clone(),
             ping_interval_s: *ping_interval_s,
             fix_freshness_s: *fix_freshness_s,
             area: Some(city.boundary.clone()),
+            auto_off_after_s: *auto_off_after_s,
+        }
+    }
+}
+
+impl PingRules {
+    /// How often devices should ping.
+    #[must_use]
+    pub const fn pace(&self) -> Pace {
+        Pace {
+            base_s: self.ping_interval_s,
+            pickup_s: self.pings.pickup_interval_s,
+            still_s: self.pings.still_interval_s,
+            freshness_s: self.fix_freshness_s,
+            auto_off_s: self.auto_off_after_s,
         }
     }
 }

@@ -11,7 +11,8 @@ use tokio::{
 };
 
 use super::{
-    CityBody, CityHandle, CityMessage, Ending, Engaged, Figures, Life, Options, RuleBoard, watchers::Watchers,
+    CityBody, CityHandle, CityMessage, Ending, Engaged, Figures, Life, Options, RuleBoard, rounds::Round,
+    watchers::Watchers,
 };
 use crate::{
     actors::{
@@ -129,6 +130,8 @@ pub(in crate::actors) fn start(
             shown: Counts::default(),
             in_turn: 0,
             report,
+            session_round: Round::default(),
+            reply_round: Round::default(),
         };
         city.carry_out(effects);
         city
@@ -159,6 +162,8 @@ struct CityActor {
     in_turn: usize,
     messages: IntCounter,
     report: EndReport,
+    session_round: Round<SessionId>,
+    reply_round: Round<ReplyTo>,
 }
 
 impl CityActor {
@@ -182,7 +187,11 @@ impl CityActor {
                 let reply = self.expect(answer);
                 self.run(Command::Connect { rider, session, reply });
             }
-            CityBody::Fixes(fixes) => self.run(Command::Fixes(fixes.to_vec())),
+            CityBody::Points(points) => {
+                let effects = self.engine.locate(self.deps.clock.now(), points.fixes());
+                self.carry_out(effects);
+                self.deps.figures.to_index.observe(points.arrived.elapsed().as_secs_f64());
+            }
             CityBody::Journal(results) => self.journal_answered(results, ctx),
             CityBody::Watch(outbox) => {
                 let snapshot = self.engine.snapshot(self.deps.clock.now());
@@ -288,18 +297,15 @@ impl CityActor {
     /// Time passes.
     fn tick(&mut self) {
         let started = Instant::now();
-        // Sockets that ended without a word that arrived here.
-        let vanished: Vec<_> = self
-            .sessions
-            .iter()
-            .filter(|(_, (_, outbox))| !outbox.is_open())
-            .map(|(session, (rider, _))| (*rider, *session))
-            .collect();
-        for (rider, session) in vanished {
-            self.sessions.remove(&session);
-            self.run(Command::Disconnect { rider, session });
+        // Sockets that ended without a word that arrived here, and callers who gave up.
+        for session in self.session_round.over(&self.sessions, |(_, outbox)| !outbox.is_open()) {
+            if let Some((rider, _)) = self.sessions.remove(&session) {
+                self.run(Command::Disconnect { rider, session });
+            }
         }
-        self.replies.retain(|_, answer| !answer.is_closed());
+        for reply in self.reply_round.over(&self.replies, oneshot::Sender::is_closed) {
+            self.replies.remove(&reply);
+        }
         self.run(Command::Tick);
         self.deps.figures.tick.observe(started.elapsed().as_secs_f64());
     }

@@ -75,8 +75,8 @@ impl Buffer {
     }
 
     /// Takes points in; returns how many old ones had to go.
-    pub fn push(&mut self, points: Vec<LogPoint>) -> usize {
-        self.waiting.extend(points);
+    pub fn push(&mut self, points: &PointBatch) -> usize {
+        self.waiting.extend(points.0.iter().cloned());
         let over = self.len().saturating_sub(self.bounds.max_rows);
         if over == 0 {
             return 0;
@@ -175,6 +175,10 @@ impl Buffer {
     }
 }
 
+/// The points that a lane gathered for one city, in the order of their arrival: one copy, which the city and the log share.
+#[derive(Clone, Debug)]
+pub struct PointBatch(pub Arc<[LogPoint]>);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,8 +189,8 @@ mod tests {
         Arc::new(Track::new(rider, CityCode::parse("blr").unwrap(), boot, "d", 0, Timestamp::default()))
     }
 
-    fn points(track: &Arc<Track>, seqs: std::ops::RangeInclusive<u64>) -> Vec<LogPoint> {
-        seqs.map(|seq| {
+    fn points(track: &Arc<Track>, seqs: std::ops::RangeInclusive<u64>) -> PointBatch {
+        let point = |seq| {
             track.note_accepted(seq, None);
             LogPoint {
                 track: track.clone(),
@@ -201,19 +205,19 @@ mod tests {
                 flags: 0,
                 store: true,
             }
-        })
-        .collect()
+        };
+        PointBatch(seqs.map(point).collect())
     }
 
     #[test]
     fn a_failed_batch_stays_and_points_that_come_meanwhile_wait_behind_it() {
         let track = track(1);
         let mut buffer = Buffer::new(Bounds { flush_rows: 3, max_rows: 100 });
-        assert_eq!(buffer.push(points(&track, 1..=3)), 0);
+        assert_eq!(buffer.push(&points(&track, 1..=3)), 0);
         assert!(buffer.is_due());
         assert_eq!(buffer.begin().unwrap().rows(), 3);
         assert!(buffer.begin().is_none(), "one write in flight");
-        buffer.push(points(&track, 4..=7));
+        buffer.push(&points(&track, 4..=7));
         assert!(!buffer.is_due());
         buffer.written(Written::Later);
         assert_eq!((track.stored_to(), buffer.len()), (0, 7));
@@ -227,8 +231,8 @@ mod tests {
     fn past_the_bound_the_oldest_go_and_their_track_stops() {
         let (kept, dropped) = (track(1), track(2));
         let mut buffer = Buffer::new(Bounds { flush_rows: 2, max_rows: 4 });
-        buffer.push(points(&dropped, 1..=2));
-        assert_eq!(buffer.push(points(&kept, 1..=3)), 2);
+        buffer.push(&points(&dropped, 1..=2));
+        assert_eq!(buffer.push(&points(&kept, 1..=3)), 2);
         assert!(dropped.is_lost() && !kept.is_lost());
         buffer.begin().unwrap();
         buffer.written(Written::Stored);
@@ -239,7 +243,7 @@ mod tests {
     fn a_refused_batch_is_not_tried_for_ever() {
         let track = track(1);
         let mut buffer = Buffer::new(Bounds { flush_rows: 2, max_rows: 4 });
-        buffer.push(points(&track, 1..=2));
+        buffer.push(&points(&track, 1..=2));
         buffer.begin().unwrap();
         assert_eq!(buffer.written(Written::Refused), 2);
         assert!(buffer.is_empty() && track.is_lost());

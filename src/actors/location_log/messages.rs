@@ -3,7 +3,7 @@
 use actix::Message;
 use tokio::sync::oneshot;
 
-use super::buffer::LogPoint;
+use super::buffer::PointBatch;
 use crate::actors::gate::Permit;
 
 /// Points of one lane, in the order of their arrival.
@@ -13,7 +13,7 @@ pub(super) struct Append {
     /// The place in the log's queue.
     pub permit: Permit,
     /// The points.
-    pub points: Vec<LogPoint>,
+    pub points: PointBatch,
 }
 
 /// Write everything, then say so.

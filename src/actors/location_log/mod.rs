@@ -13,7 +13,7 @@ use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
-pub use buffer::LogPoint;
+pub use buffer::{LogPoint, PointBatch};
 use messages::{Append, Flush};
 pub use shell::start;
 pub use track::Track;
@@ -87,20 +87,21 @@ pub struct LocationLogHandle {
     flush: Recipient<Flush>,
     gate: Gate,
     figures: Figures,
+    max_rows: usize,
 }
 
 impl LocationLogHandle {
     /// Gives points to the log, without waiting. When its queue is full they are dropped and counted, and their tracks
     /// are told, so that the devices send them again.
-    pub fn append(&self, points: Vec<LogPoint>) {
-        if points.is_empty() {
+    pub fn append(&self, points: PointBatch) {
+        if points.0.is_empty() {
             return;
         }
         match self.gate.enter().filter(|_| self.append.connected()) {
             Some(permit) => self.append.do_send(Append { permit, points }),
             None => {
-                self.figures.dropped.with_label_values(&["queue_full"]).inc_by(points.len() as u64);
-                for point in &points {
+                self.figures.dropped.with_label_values(&["queue_full"]).inc_by(points.0.len() as u64);
+                for point in points.0.iter() {
                     point.track.note_dropped(point.seq);
                 }
             }
@@ -113,6 +114,13 @@ impl LocationLogHandle {
         let (done, finished) = oneshot::channel();
         self.flush.do_send(Flush { done });
         matches!(tokio::time::timeout(deadline, finished).await, Ok(Ok(())))
+    }
+
+    /// How full the log is, 0 to 1: its queue or its memory, whichever is fuller.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a share of a bound")]
+    pub fn fill(&self) -> f64 {
+        self.gate.fill().max(self.figures.buffered.get() as f64 / self.max_rows as f64)
     }
 }
 

@@ -31,16 +31,17 @@ struct LocationLog {
 pub fn start(db: Db, metrics: &Metrics, options: Options) -> LocationLogHandle {
     let figures = Figures::new(metrics);
     let gate = Gate::new(options.max_messages, figures.depth.clone(), figures.refused.clone());
+    let max_rows = options.max_rows.max(1);
     let log = LocationLog {
         db,
-        buffer: Buffer::new(Bounds { flush_rows: options.flush_rows.max(1), max_rows: options.max_rows.max(1) }),
+        buffer: Buffer::new(Bounds { flush_rows: options.flush_rows.max(1), max_rows }),
         options,
         figures: figures.clone(),
         timer: None,
         waiting: Vec::new(),
     };
     let address = LocationLog::start_in_arbiter(&Arbiter::new().handle(), |_| log);
-    LocationLogHandle { append: address.clone().recipient(), flush: address.recipient(), gate, figures }
+    LocationLogHandle { append: address.clone().recipient(), flush: address.recipient(), gate, figures, max_rows }
 }
 
 impl Actor for LocationLog {
@@ -51,7 +52,7 @@ impl Handler<Append> for LocationLog {
     type Result = ();
 
     fn handle(&mut self, message: Append, ctx: &mut Context<Self>) {
-        let dropped = self.buffer.push(message.points);
+        let dropped = self.buffer.push(&message.points);
         drop(message.permit);
         if dropped > 0 {
             self.figures.dropped.with_label_values(&["buffer_full"]).inc_by(dropped as u64);

@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use crate::domain::{
-    ids::{BootId, CityCode, RiderId},
+    ids::{BootId, CityCode, RiderId, SessionId},
     ping::{progress::Progress, ranges::Ranges},
     time::Timestamp,
 };
@@ -28,6 +28,7 @@ pub struct Track {
     received: AtomicU64,
     settled: AtomicU64,
     live_at: AtomicI64,
+    session: AtomicU64,
 }
 
 impl Track {
@@ -56,6 +57,7 @@ impl Track {
             settled: AtomicU64::new(progress.settled_to()),
             progress: Mutex::new(progress),
             live_at: AtomicI64::new(live_at.as_millis()),
+            session: AtomicU64::new(0),
         }
     }
 
@@ -176,6 +178,17 @@ impl Track {
         self.received.store(progress.received_to(), Ordering::Release);
         self.settled.store(progress.settled_to(), Ordering::Release);
     }
+
+    /// A session speaks for the device from now on; an older one that is told later does not take it back.
+    pub fn take_over(&self, session: SessionId) {
+        self.session.fetch_max(session.0, Ordering::AcqRel);
+    }
+
+    /// The session that speaks for the device.
+    #[must_use]
+    pub fn session(&self) -> SessionId {
+        SessionId(self.session.load(Ordering::Acquire))
+    }
 }
 
 #[cfg(test)]
@@ -228,5 +241,13 @@ mod tests {
         // It was on its way after all.
         track.note_stored(3);
         assert!(track.has(3) && !track.has(2));
+    }
+
+    #[test]
+    fn the_newest_session_speaks_for_the_device() {
+        let track = track();
+        track.take_over(SessionId(8));
+        track.take_over(SessionId(7));
+        assert_eq!(track.session(), SessionId(8));
     }
 }

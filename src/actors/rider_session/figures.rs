@@ -24,17 +24,61 @@ pub struct Figures {
     pub(super) answer_seconds: Histogram,
     pub(super) notice_seconds: Histogram,
     pub(super) offer_seconds: Histogram,
-    pub(super) lane_points: Histogram,
-    pub(super) lane_dropped: IntCounterVec,
+    pub(super) lane: LaneFigures,
+    pub(super) ping_faster: IntCounter,
+    pub(super) ping_slower: IntCounter,
+}
+
+/// The figures of the ping lanes; each reason for a drop is its own counter, found once.
+#[derive(Clone, Debug)]
+pub(super) struct LaneFigures {
+    pub points: Histogram,
+    pub seconds: Histogram,
+    pub depth: IntGauge,
+    pub superseded: IntCounter,
+    pub overflow: IntCounter,
+    pub city_gone: IntCounter,
+    pub abandoned: IntCounter,
+}
+
+impl LaneFigures {
+    fn new(metrics: &Metrics) -> Self {
+        let sizes = HistogramOpts::new("dispatch_ping_lane_points", "Points in one batch of a lane")
+            .buckets(vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0]);
+        let dropped = metrics.counters(
+            "dispatch_ping_lane_dropped_total",
+            "Live positions that a lane did not deliver: while the city was full a newer one of the rider came \
+             (superseded) or no more riders could wait (overflow); the city had ended (city_gone); all sessions of the \
+             worker had (abandoned)",
+            &["reason"],
+        );
+        let dropped = |reason| dropped.with_label_values(&[reason]);
+        Self {
+            points: metrics.histogram(sizes),
+            seconds: metrics.short_seconds(
+                "dispatch_ping_lane_seconds",
+                "From the arrival of a frame to its hand-over to the city, of the oldest position of each batch",
+            ),
+            depth: metrics
+                .gauge("dispatch_ping_lane_depth", "Live positions that wait in lanes for cities that are full"),
+            superseded: dropped("superseded"),
+            overflow: dropped("overflow"),
+            city_gone: dropped("city_gone"),
+            abandoned: dropped("abandoned"),
+        }
+    }
 }
 
 impl Figures {
     /// Registers the figures.
     #[must_use]
     pub fn new(metrics: &Metrics) -> Self {
-        let sizes = HistogramOpts::new("dispatch_ping_lane_points", "Points in one flush of a lane")
-            .buckets(vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0]);
         let pings = metrics.counters("dispatch_pings_total", "Points accepted (live, late)", &["kind"]);
+        let paced = metrics.counters(
+            "dispatch_ping_interval_changes_total",
+            "Devices that were told another ping interval (faster, slower)",
+            &["to"],
+        );
         Self {
             sessions: metrics.gauge("dispatch_rider_sessions", "Open rider sockets"),
             frames: ByWord::new(
@@ -68,12 +112,9 @@ impl Figures {
             notice_seconds: metrics
                 .seconds("dispatch_rider_notice_to_wire_seconds", "From a city's notice to the wire"),
             offer_seconds: metrics.seconds("dispatch_offer_to_wire_seconds", "From a city's offer to the wire"),
-            lane_points: metrics.histogram(sizes),
-            lane_dropped: metrics.counters(
-                "dispatch_ping_lane_dropped_total",
-                "Live positions that a lane did not deliver (superseded while the city was full, city gone)",
-                &["reason"],
-            ),
+            lane: LaneFigures::new(metrics),
+            ping_faster: paced.with_label_values(&["faster"]),
+            ping_slower: paced.with_label_values(&["slower"]),
         }
     }
 }

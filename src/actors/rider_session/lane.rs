@@ -1,5 +1,5 @@
-//! The ping lane of one HTTP worker: gathers the accepted points of all its sessions and, every few milliseconds, hands
-//! each city one message and the location log one batch. One message per ping per actor would be the toy version.
+//! The ping lane of one HTTP worker: gathers the accepted points of all its sessions and, every few milliseconds, makes one
+//! batch for each city, which the city and the location log share. One message per ping per actor would be the toy version.
 
 use std::{
     cell::{Cell, RefCell},
@@ -8,25 +8,39 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
+
+use self::share::Share;
+use super::{Shared, figures::LaneFigures};
 use crate::{
     actors::{
-        city::{CityCallError, CityHandle},
-        location_log::{LocationLogHandle, LogPoint},
+        city::{CityCallError, CityHandle, LivePoints, live_fixes},
+        location_log::{LocationLogHandle, LogPoint, PointBatch},
+        pressure::Pressure,
     },
-    domain::ids::{CityCode, RiderId},
-    engine::command::Fix,
+    domain::ids::CityCode,
 };
 
-use super::figures::Figures;
+mod share;
 
 /// The lane of one worker thread; sessions of the same app on the same thread share it.
 pub struct Lane {
     log: LocationLogHandle,
-    figures: Figures,
-    flush_every: Duration,
-    max: usize,
+    figures: LaneFigures,
+    pressure: Pressure,
+    bounds: Bounds,
     gathered: RefCell<Gathered>,
     armed: Cell<bool>,
+}
+
+/// The bounds of a lane.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    flush_every: Duration,
+    /// Points that are not waited with any longer.
+    max: usize,
+    /// Riders whose positions may wait for cities that are full.
+    keep: usize,
 }
 
 thread_local! {
@@ -36,40 +50,42 @@ thread_local! {
 
 impl Lane {
     /// The lane of this thread for an app.
-    pub fn of_this_worker(
-        app: u64,
-        log: &LocationLogHandle,
-        figures: &Figures,
-        flush_every: Duration,
-        max: usize,
-    ) -> Rc<Self> {
+    pub(super) fn of_this_worker(deps: &Shared) -> Rc<Self> {
         LANES.with_borrow_mut(|lanes| {
             lanes.retain(|(_, lane)| lane.strong_count() > 0);
-            if let Some(lane) = lanes.iter().find(|(of, _)| *of == app).and_then(|(_, lane)| lane.upgrade()) {
+            if let Some(lane) = lanes.iter().find(|(of, _)| *of == deps.app).and_then(|(_, lane)| lane.upgrade()) {
                 return lane;
             }
+            let options = &deps.options;
             let lane = Rc::new(Self {
-                log: log.clone(),
-                figures: figures.clone(),
-                flush_every,
-                max,
+                log: deps.log.clone(),
+                figures: deps.figures.lane.clone(),
+                pressure: deps.pressure.clone(),
+                bounds: Bounds {
+                    flush_every: Duration::from_millis(options.lane_flush_ms),
+                    max: options.lane_max,
+                    keep: options.lane_keep,
+                },
                 gathered: RefCell::default(),
                 armed: Cell::new(false),
             });
-            lanes.push((app, Rc::downgrade(&lane)));
+            lanes.push((deps.app, Rc::downgrade(&lane)));
             lane
         })
     }
 
-    /// Takes the points of one frame: the newest live one for the city, all of them for the log.
-    pub fn take(self: &Rc<Self>, city: &CityHandle, live: Option<Fix>, points: Vec<LogPoint>) {
+    /// Takes the accepted points of one frame, which arrived at a time.
+    pub fn take(self: &Rc<Self>, city: &CityHandle, arrived: Instant, points: Vec<LogPoint>) {
+        if points.is_empty() {
+            return;
+        }
         let full = {
             let mut gathered = self.gathered.borrow_mut();
-            if let Some(fix) = live {
-                gathered.add(city, fix);
-            }
-            gathered.points.extend(points);
-            gathered.points.len() >= self.max
+            gathered.points += points.len();
+            let lost = gathered.add(city, arrived, points);
+            self.figures.city_gone.inc_by(lost as u64);
+            self.show_kept(lost, 0);
+            gathered.points >= self.bounds.max
         };
         if full {
             self.flush();
@@ -83,7 +99,7 @@ impl Lane {
         }
         self.armed.set(true);
         let lane = Rc::downgrade(self);
-        let wait = self.flush_every;
+        let wait = self.bounds.flush_every;
         actix_web::rt::spawn(async move {
             tokio::time::sleep(wait).await;
             if let Some(lane) = lane.upgrade() {
@@ -97,41 +113,70 @@ impl Lane {
 
     fn flush(&self) {
         let mut gathered = self.gathered.borrow_mut();
-        let points = std::mem::take(&mut gathered.points);
-        if !points.is_empty() {
-            #[expect(clippy::cast_precision_loss, reason = "a number of points in one flush")]
-            self.figures.lane_points.observe(points.len() as f64);
-            self.log.append(points);
-        }
+        gathered.points = 0;
+        let before = gathered.kept();
+        let mut room = self.bounds.keep.saturating_sub(before);
         gathered.cities.retain(|_, (city, share)| {
-            let superseded = share.settle();
-            let gone = match city.fixes(share.fixes.as_slice().into()) {
-                Ok(()) => 0,
-                Err(CityCallError::Full) => {
-                    // Kept: the newest position of each rider, for the next flush.
-                    share.crowded = true;
-                    self.count("superseded", superseded);
-                    return true;
-                }
-                Err(_) => share.fixes.len(),
-            };
-            self.count("superseded", superseded);
-            self.count("city_gone", gone);
-            false
+            let kept = share.kept();
+            let active = self.hand_over(city, share, room);
+            room = (room + kept).saturating_sub(share.kept());
+            active
         });
+        self.show_kept(before, gathered.kept());
     }
 
-    fn count(&self, reason: &str, dropped: usize) {
-        if dropped > 0 {
-            self.figures.lane_dropped.with_label_values(&[reason]).inc_by(dropped as u64);
+    /// Gives the log its batch and the city its positions; returns whether the share may be needed soon.
+    fn hand_over(&self, city: &CityHandle, share: &mut Share, room: usize) -> bool {
+        let batch = share.batch();
+        let active = batch.is_some() || share.kept() > 0;
+        if let Some((batch, _)) = &batch {
+            #[expect(clippy::cast_precision_loss, reason = "a number of points in one flush")]
+            self.figures.points.observe(batch.0.len() as f64);
+            // Whatever becomes of the city's own: what a device has reported is history.
+            self.log.append(batch.clone());
+        }
+        let live = batch.filter(|(batch, _)| live_fixes(batch).next().is_some());
+        // What waits is older than what came.
+        let Some(arrived) = share.kept_since().or(live.as_ref().map(|(_, arrived)| *arrived)) else { return active };
+        let sent = city.points(|| LivePoints {
+            kept: share.take_kept(),
+            batch: live.as_ref().map_or_else(|| PointBatch([].into()), |(batch, _)| batch.clone()),
+            arrived,
+        });
+        match (sent, live) {
+            (Ok(()), _) => self.figures.seconds.observe(arrived.elapsed().as_secs_f64()),
+            (Err(CityCallError::Full), live) => {
+                self.pressure.city_was_full();
+                if let Some((batch, arrived)) = live {
+                    let dropped = share.keep(&batch, arrived, room);
+                    self.figures.superseded.inc_by(dropped.superseded as u64);
+                    self.figures.overflow.inc_by(dropped.overflow as u64);
+                }
+            }
+            (Err(_), live) => {
+                let gone = share.take_kept().len() + live.map_or(0, |(batch, _)| live_fixes(&batch).count());
+                self.figures.city_gone.inc_by(gone as u64);
+            }
+        }
+        active
+    }
+
+    fn show_kept(&self, before: usize, after: usize) {
+        let shown = |kept: usize| i64::try_from(kept).unwrap_or(i64::MAX);
+        if before != after {
+            self.figures.depth.add(shown(after) - shown(before));
         }
     }
 }
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        // The last session of the worker is gone; what it brought still counts.
+        // The last session of the worker is gone; what it brought still counts. Positions that a full city could not take
+        // even now are of riders who are gone.
         self.flush();
+        let kept = self.gathered.borrow().kept();
+        self.show_kept(kept, 0);
+        self.figures.abandoned.inc_by(kept as u64);
     }
 }
 
@@ -139,76 +184,34 @@ impl Drop for Lane {
 #[derive(Default)]
 struct Gathered {
     cities: BTreeMap<CityCode, (CityHandle, Share)>,
-    points: Vec<LogPoint>,
+    /// Points since the last flush.
+    points: usize,
 }
 
 impl Gathered {
-    fn add(&mut self, city: &CityHandle, fix: Fix) {
-        let entry = self.cities.entry(city.code().clone()).or_insert_with(|| (city.clone(), Share::default()));
-        if !entry.0.is_running() {
-            // A new incarnation took its place.
-            entry.0 = city.clone();
+    /// Returns how many positions waited for an incarnation of the city that is gone.
+    fn add(&mut self, city: &CityHandle, arrived: Instant, points: Vec<LogPoint>) -> usize {
+        let Some((target, share)) = self.cities.get_mut(city.code()) else {
+            let mut share = Share::default();
+            share.add(arrived, points);
+            self.cities.insert(city.code().clone(), (city.clone(), share));
+            return 0;
+        };
+        let mut lost = 0;
+        if !target.is_running() {
+            // A new incarnation took its place; it knows nothing of the sessions of the old one.
+            *target = city.clone();
+            lost = share.take_kept().len();
         }
-        entry.1.fixes.push(fix);
+        share.add(arrived, points);
+        lost
+    }
+
+    fn kept(&self) -> usize {
+        self.cities.values().map(|(_, share)| share.kept()).sum()
     }
 
     fn is_empty(&self) -> bool {
-        self.points.is_empty() && self.cities.is_empty()
-    }
-}
-
-/// The live positions for one city, in the order of their arrival.
-#[derive(Debug, Default)]
-struct Share {
-    fixes: Vec<Fix>,
-    /// The city was full at the last flush.
-    crowded: bool,
-}
-
-impl Share {
-    /// After a flush that the city could not take, keeps only the newest position per rider; returns how many went.
-    fn settle(&mut self) -> usize {
-        if !std::mem::take(&mut self.crowded) {
-            return 0;
-        }
-        let before = self.fixes.len();
-        let mut newest: BTreeMap<RiderId, usize> = BTreeMap::new();
-        for (at, fix) in self.fixes.iter().enumerate() {
-            newest.insert(fix.rider, at);
-        }
-        let mut at = 0;
-        self.fixes.retain(|fix| {
-            at += 1;
-            newest.get(&fix.rider) == Some(&(at - 1))
-        });
-        before - self.fixes.len()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::domain::{ids::SessionId, position::Position, time::Timestamp};
-
-    fn fix(rider: u128, at: i64) -> Fix {
-        Fix {
-            rider: RiderId(Uuid::from_u128(rider)),
-            session: SessionId(1),
-            position: Position::new(1.0, 2.0).unwrap(),
-            recorded_at: Timestamp::from_millis(at),
-        }
-    }
-
-    #[test]
-    fn a_city_that_was_full_gets_the_newest_position_of_each_rider() {
-        let mut share = Share { fixes: vec![fix(1, 10), fix(2, 11), fix(1, 12), fix(1, 13)], crowded: false };
-        assert_eq!(share.settle(), 0, "nothing is dropped while the city keeps up");
-        share.crowded = true;
-        assert_eq!(share.settle(), 2);
-        let left: Vec<i64> = share.fixes.iter().map(|fix| fix.recorded_at.as_millis()).collect();
-        assert_eq!(left, [11, 13]);
-        assert_eq!(share.settle(), 0);
+        self.points == 0 && self.kept() == 0
     }
 }

@@ -6,6 +6,7 @@ mod answers;
 mod codec;
 mod convert;
 mod figures;
+mod in_hand;
 mod keys;
 mod lane;
 mod options;
@@ -33,6 +34,7 @@ use super::{
     city::Engaged,
     location_log::LocationLogHandle,
     order_journal::Availability,
+    pressure::Pressure,
     router::Router,
     socket::{FrameGuard, negotiate},
 };
@@ -69,6 +71,7 @@ struct Shared {
     /// Turns true when the app stops: every session says goodbye.
     stopping: watch::Receiver<bool>,
     storage: Availability,
+    pressure: Pressure,
 }
 
 /// Numbers of sessions and apps, never used again within a process.
@@ -76,7 +79,7 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 
 impl RiderSocketDeps {
     /// Gathers them. `stopping` turns true (or its sender goes) when the app stops: every session then says
-    /// `bye {going_away}`. Riders are read on the current runtime. `storage` says why an answer takes long.
+    /// `bye {going_away}`. Riders are read, and the pressure is measured, on the current runtime. `storage` says why an answer takes long.
     #[must_use]
     #[expect(clippy::too_many_arguments, reason = "parts of the app, each of its own type, named once")]
     pub fn new(
@@ -94,6 +97,7 @@ impl RiderSocketDeps {
         Self(Arc::new(Shared {
             app: NEXT.fetch_add(1, Ordering::Relaxed),
             db: db.clone(),
+            pressure: Pressure::start(options.pressure(), router.clone(), log.clone(), metrics),
             router,
             log,
             admission: Admission::new(db, engaged, clock.clone(), &options, metrics),

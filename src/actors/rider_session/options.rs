@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::actors::pressure;
+
 /// The limits of a rider session.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -58,6 +60,19 @@ pub struct Options {
     pub lane_max: usize,
     /// Devices whose progress is remembered between two connections; about 400 bytes each.
     pub max_tracks: usize,
+    /// Riders whose newest position may wait in a lane while their cities are full.
+    pub lane_keep: usize,
+    /// Milliseconds (of the engine's clock) for which a longer ping interval must have been wanted before the device is
+    /// told; a shorter one is told at once.
+    pub slower_after_ms: u64,
+    /// Milliseconds (real time) between two measurements of how pressed the way of the pings is.
+    pub pressure_beat_ms: u64,
+    /// How full the fullest queue on that way is where the levels 1, 2 and 3 of the pressure begin, 0 to 1.
+    pub pressure_levels: [f64; 3],
+    /// What ping intervals are stretched by at the levels 1, 2 and 3.
+    pub pressure_factors: [f64; 3],
+    /// Milliseconds (real time) of calm after which the level falls by one.
+    pub pressure_calm_ms: u64,
 }
 
 impl Default for Options {
@@ -87,6 +102,12 @@ impl Default for Options {
             lane_flush_ms: 5,
             lane_max: 512,
             max_tracks: 200_000,
+            lane_keep: 20_000,
+            slower_after_ms: 4_000,
+            pressure_beat_ms: 500,
+            pressure_levels: [0.25, 0.5, 0.75],
+            pressure_factors: [1.5, 2.0, 4.0],
+            pressure_calm_ms: 10_000,
         }
     }
 }
@@ -110,5 +131,26 @@ impl Options {
 
     pub(super) const fn storage_notice(&self) -> Duration {
         Duration::from_millis(self.storage_notice_ms)
+    }
+
+    pub(super) const fn slower_after(&self) -> Duration {
+        Duration::from_millis(self.slower_after_ms)
+    }
+
+    pub(super) const fn pressure(&self) -> pressure::Options {
+        pressure::Options {
+            beat: Duration::from_millis(self.pressure_beat_ms),
+            levels: self.pressure_levels,
+            factors: self.pressure_factors,
+            calm: Duration::from_millis(self.pressure_calm_ms),
+        }
+    }
+
+    /// Whether the numbers of the pressure make sense: the levels rise within 0 to 1, and no factor makes pings faster.
+    #[must_use]
+    pub fn is_pressure_sound(&self) -> bool {
+        let [low, middle, high] = self.pressure_levels;
+        let rising = 0.0 < low && low <= middle && middle <= high && high <= 1.0;
+        rising && self.pressure_factors.iter().all(|factor| (1.0..=100.0).contains(factor))
     }
 }

@@ -4,18 +4,14 @@
 //! awaiting hello -> joining -> live -> ended
 //! ```
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     actors::{
         city::{CityCallError, Ending},
         location_log::Track,
     },
-    domain::{
-        duty::Duty,
-        ids::{CityCode, OrderId},
-        time::Timestamp,
-    },
+    domain::{duty::Duty, ids::CityCode, time::Timestamp},
     engine::{
         answered::FrameKey,
         command::{Outcome, Refusal, RiderSync},
@@ -33,9 +29,13 @@ use super::{
     answers::{Admission, Answers},
     codec::BadFrame,
     convert::{self, Asked, Request},
+    in_hand::InHand,
     options::Options,
     pings::{Judged, PointLimits, judge},
 };
+use pacing::Pacing;
+
+mod pacing;
 
 /// One session.
 #[derive(Debug)]
@@ -51,13 +51,14 @@ pub struct Protocol {
     /// The duty requests that wait, oldest first: their answers may overtake each other, and the newest one holds.
     duty_asked: Vec<String>,
     /// Orders in hand: with any, positions are wanted off duty too.
-    in_hand: BTreeSet<OrderId>,
+    in_hand: InHand,
     open_offer: Option<Box<Offer>>,
     track: Option<Arc<Track>>,
     acks: Acks,
     /// The city has ended: said when no request waits for its answer any more.
     leaving: Option<Farewell>,
     sealer: Sealer,
+    pacing: Pacing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,12 +150,13 @@ impl Protocol {
             skew_ms: 0,
             duty: Duty::Off,
             duty_asked: Vec::new(),
-            in_hand: BTreeSet::new(),
+            in_hand: InHand::default(),
             open_offer: None,
             track: None,
             acks: Acks::default(),
             leaving: None,
             sealer,
+            pacing: Pacing::new(options.slower_after()),
         }
     }
 
@@ -262,7 +264,7 @@ impl Protocol {
     ) -> Down {
         self.phase = Phase::Live;
         self.duty = sync.duty;
-        self.in_hand = sync.jobs.iter().flat_map(|job| &job.orders).map(|order| order.order).collect();
+        sync.jobs.iter().for_each(|job| self.in_hand.take(job));
         self.track = Some(track);
         let welcome = convert::welcome(sync, now, clock_speed, city);
         self.open_offer = welcome.open_offer.clone().map(Box::new);
@@ -329,13 +331,11 @@ impl Protocol {
         }
         match &result {
             Ok(Outcome::Accepted(job)) => {
-                self.in_hand.extend(job.orders.iter().map(|order| order.order));
+                self.in_hand.take(job);
                 self.open_offer = None;
             }
             Ok(Outcome::Declined) => self.open_offer = None,
-            Ok(Outcome::Stepped { order, job: None, .. }) => {
-                self.in_hand.remove(order);
-            }
+            Ok(Outcome::Stepped { order, job, .. }) => self.in_hand.changed(*order, job.as_deref()),
             _ => {}
         }
         let times = self.answers.answered(id, &frame, convert::is_lasting(&result));
@@ -389,10 +389,7 @@ impl Protocol {
                 Down::OfferClosed { re: None, offer: offer.0, why: why.to_owned() }
             }
             Notice::OrderChanged { job, order, status, why } => {
-                match &job {
-                    Some(_) => self.in_hand.insert(order),
-                    None => self.in_hand.remove(&order),
-                };
+                self.in_hand.changed(order, job.as_deref());
                 Down::OrderChanged {
                     re: None,
                     order: order.0,

@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     domain::{
         duty::DutyReason,
-        ids::{BootId, JobId, OfferId, RiderId},
+        ids::{BootId, JobId, OfferId, OrderId, RiderId},
         money::{Currency, Money},
         order::{OfferState, OrderStatus},
     },
@@ -259,4 +259,55 @@ fn a_nul_goes_no_further() {
     let Ok(Up::Hello(hello)) = hello() else { panic!() };
     assert!(convert::check_hello(&Hello { app_version: "1\0".to_owned(), ..hello.clone() }).is_err());
     assert!(convert::check_hello(&Hello { device_id: "d\0".to_owned(), ..hello }).is_err());
+}
+
+#[test]
+fn the_device_is_paced_by_what_its_rider_does() {
+    use crate::{actors::city::PingRules, domain::position::Position};
+    // 5 s usually, 3 s before a pickup, 15 s at rest; slower is told after 4 s.
+    let rules = PingRules::default();
+    let later = |seconds: u64| NOW + Duration::from_secs(seconds);
+    let ms = |protocol: &mut Protocol, seconds: u64, factor: f64| {
+        protocol.pace(later(seconds), &rules, factor).map(|change| match change.down {
+            Down::PingInterval { ms } => (ms, change.is_faster),
+            other => panic!("no interval: {other:?}"),
+        })
+    };
+    let mut protocol = live(Duty::On, vec![]);
+    assert_eq!(protocol.first_interval_ms(NOW, &rules, 1.0), 5_000);
+    let (first, second) = (OrderId(Uuid::from_u128(1)), OrderId(Uuid::from_u128(2)));
+    protocol.notice(NOW, Notice::Offer(Box::new(offer(OfferId(Uuid::nil())))));
+    assert_eq!((ms(&mut protocol, 0, 1.0), ms(&mut protocol, 1, 1.0)), (Some((3_000, true)), None));
+    protocol
+        .notice(NOW, Notice::OfferClosed { offer: OfferId(Uuid::nil()), state: OfferState::Expired, why: "expired" });
+    assert_eq!(ms(&mut protocol, 1, 1.0), None);
+    let changed = |order, status: OrderStatus| {
+        let mut job = job(order);
+        job.orders[0].status = status;
+        Notice::OrderChanged { job: Some(Box::new(job)), order, status, why: "assigned_by_operator" }
+    };
+    // One in hand and one still at the counter; what the rider sees to first counts.
+    protocol.notice(NOW, changed(first, OrderStatus::PickedUp));
+    protocol.notice(NOW, changed(second, OrderStatus::Assigned));
+    assert_eq!(ms(&mut protocol, 9, 1.0), None, "still on the way to a pickup");
+    protocol.notice(NOW, changed(second, OrderStatus::AtPickup));
+    assert_eq!((ms(&mut protocol, 10, 1.0), ms(&mut protocol, 14, 1.0)), (None, Some((5_000, false))));
+    assert_eq!((ms(&mut protocol, 15, 4.0), ms(&mut protocol, 19, 4.0)), (None, Some((20_000, false))));
+    assert_eq!(ms(&mut protocol, 20, 1.0), Some((5_000, true)), "relief is told at once");
+
+    for order in [first, second] {
+        let gone = Notice::OrderChanged { job: None, order, status: OrderStatus::Cancelled, why: "cancelled" };
+        protocol.notice(NOW, gone);
+    }
+    protocol.located(&rules, Some((Position::new(12.9, 77.5).unwrap(), NOW)));
+    assert_eq!((ms(&mut protocol, 119, 1.0), ms(&mut protocol, 120, 1.0)), (None, None));
+    assert_eq!(ms(&mut protocol, 124, 1.0), Some((15_000, false)), "at rest for two minutes");
+    protocol.located(&rules, Some((Position::new(12.91, 77.5).unwrap(), later(125))));
+    assert_eq!(ms(&mut protocol, 125, 1.0), Some((5_000, true)));
+    protocol.end();
+    assert_eq!(ms(&mut protocol, 500, 4.0), None);
+
+    let mut carrier = live(Duty::Off, vec![job(first)]);
+    assert_eq!(carrier.first_interval_ms(NOW, &rules, 1.0), 3_000, "on the way to a pickup when the device came back");
+    assert_eq!(live(Duty::Off, vec![]).first_interval_ms(NOW, &rules, 1.0), 15_000);
 }

@@ -46,6 +46,7 @@ use crate::{
 };
 use points::AckTimer;
 
+mod pacing;
 mod points;
 mod requests;
 
@@ -81,17 +82,18 @@ pub struct RiderSession {
     place: Option<Place>,
     /// As read when the session began.
     stored_duty: Option<StoredDuty>,
+    /// When the frame came that is being handled.
+    arrived: Instant,
 }
 
 impl RiderSession {
     pub(super) fn new(id: SessionId, rider: RiderId, encoding: Encoding, deps: RiderSocketDeps) -> Self {
         let options = &deps.0.options;
-        let flush = Duration::from_millis(options.lane_flush_ms);
         Self {
             id,
             rider,
             encoding,
-            lane: Lane::of_this_worker(deps.0.app, &deps.0.log, &deps.0.figures, flush, options.lane_max),
+            lane: Lane::of_this_worker(&deps.0),
             protocol: Protocol::new(options, deps.0.sealer.clone()),
             assembler: Assembler::new(options.max_frame_bytes),
             city: None,
@@ -101,6 +103,7 @@ impl RiderSession {
             ack_timer: AckTimer::Off,
             place: None,
             stored_duty: None,
+            arrived: Instant::now(),
             deps,
         }
     }
@@ -255,6 +258,7 @@ impl RiderSession {
         }
         let Some(city) = self.city.as_ref().map(|city| city.code().clone()) else { return };
         let (track, known) = self.deps.0.tracks.open(run, &city, stored);
+        track.take_over(self.id);
         if known {
             self.deps.0.figures.reconnects.inc();
         }
@@ -264,6 +268,7 @@ impl RiderSession {
         let mut welcome = self.protocol.joined(clock.now(), clock.speed(), &city, &sync, track);
         if let Down::Welcome(welcome) = &mut welcome {
             welcome.reconnect_within_ms = within;
+            welcome.ping_interval_ms = self.first_interval_ms(welcome.ping_interval_ms);
         }
         self.say(&welcome, ctx);
         for deliver in std::mem::take(&mut self.early) {
@@ -290,6 +295,7 @@ impl RiderSession {
         if is_offer {
             self.deps.0.figures.offer_seconds.observe(waited);
         }
+        self.pace(ctx);
     }
 
     /// Every few seconds: is the device still there, does it keep up?
@@ -307,6 +313,7 @@ impl RiderSession {
         ctx.ping(b"");
         self.ack(ctx);
         self.check(ctx);
+        self.pace(ctx);
     }
 
     /// Ends a session whose reader is too slow.
@@ -318,6 +325,7 @@ impl RiderSession {
     }
 
     fn message(&mut self, message: Result<Incoming<'_>, BadFrame>, ctx: &mut Context) {
+        self.arrived = Instant::now();
         self.check(ctx);
         let decoded = message.and_then(|message| decode(self.encoding, message));
         let figures = &self.deps.0.figures;
@@ -327,6 +335,7 @@ impl RiderSession {
         }
         let step = self.protocol.frame(self.deps.0.clock.now(), decoded);
         self.carry_out(step, ctx);
+        self.pace(ctx);
     }
 }
 

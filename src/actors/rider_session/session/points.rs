@@ -9,7 +9,6 @@ use super::{
     super::{acks::Due, pings::Judged},
     Context, RiderSession,
 };
-use crate::engine::command::Fix;
 
 /// The timer of the next ack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,9 +35,8 @@ impl RiderSession {
             figures.refused_pings.inc(&refused.reason);
         }
         if let Some(city) = &self.city {
-            let (rider, session) = (self.rider, self.id);
-            let live = judged.live.map(|(position, recorded_at)| Fix { rider, session, position, recorded_at });
-            self.lane.take(city, live, judged.points);
+            self.protocol.located(&city.rules(), judged.live);
+            self.lane.take(city, self.arrived, judged.points);
         }
         self.arm_ack(ctx);
     }

@@ -38,6 +38,7 @@ impl RiderSession {
             if let Some(farewell) = reply.end {
                 session.farewell(farewell, ctx);
             }
+            session.pace(ctx);
         }));
     }
 
