@@ -9,6 +9,7 @@ pub mod ids;
 pub mod money;
 pub mod order;
 pub mod otp;
+pub mod ping;
 pub mod policy;
 pub mod position;
 pub mod rider;
