@@ -8,6 +8,7 @@ pub mod mirror;
 pub mod operator_session;
 pub mod order_journal;
 pub mod push;
+pub mod refused_points;
 pub mod rider_session;
 pub mod router;
 pub mod socket;

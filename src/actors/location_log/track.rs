@@ -1,10 +1,14 @@
 //! How far the points of one run of one device have come. The session writes what it received, the log what it stored;
 //! both see it through one shared record, so that a commit reaches a session without a message.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+};
 
 use crate::domain::{
     ids::{BootId, CityCode, RiderId},
+    ping::pipeline::Hygiene,
     time::Timestamp,
 };
 
@@ -24,6 +28,7 @@ pub struct Track {
     stored: AtomicU64,
     live_at: AtomicI64,
     lost: AtomicBool,
+    hygiene: Mutex<Hygiene>,
 }
 
 impl Track {
@@ -40,7 +45,13 @@ impl Track {
             stored: AtomicU64::new(stored),
             live_at: AtomicI64::new(live_at.as_millis()),
             lost: AtomicBool::new(false),
+            hygiene: Mutex::default(),
         }
+    }
+
+    /// What the filters remember; it outlives a connection. Held for one frame.
+    pub fn hygiene(&self) -> MutexGuard<'_, Hygiene> {
+        self.hygiene.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The highest number seen.
@@ -64,6 +75,22 @@ impl Track {
         Timestamp::from_millis(self.live_at.load(Ordering::Acquire))
     }
 
+    /// Whether a point came before.
+    #[must_use]
+    pub fn has(&self, seq: u64) -> bool {
+        seq <= self.received_to()
+    }
+
+    /// A point came that the city's policy leaves out of the store.
+    pub fn note_thinned(&self, seq: u64) {
+        self.note_received(seq);
+    }
+
+    /// The live dot is of this time, or a later one.
+    pub fn move_dot(&self, at: Timestamp) {
+        self.live_at.fetch_max(at.as_millis(), Ordering::AcqRel);
+    }
+
     /// A point was refused.
     pub fn note_received(&self, seq: u64) {
         self.received.fetch_max(seq, Ordering::AcqRel);
@@ -75,7 +102,7 @@ impl Track {
         self.accepted.fetch_max(seq, Ordering::AcqRel);
         self.received.fetch_max(seq, Ordering::AcqRel);
         if let Some(at) = live {
-            self.live_at.fetch_max(at.as_millis(), Ordering::AcqRel);
+            self.move_dot(at);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge};
 
+use super::ping_figures::PingFigures;
 use crate::metrics::Metrics;
 
 /// The figures of all rider sessions of one app.
@@ -11,8 +12,7 @@ pub struct Figures {
     pub(super) frames: IntCounterVec,
     pub(super) refused_frames: IntCounterVec,
     pub(super) errors: IntCounterVec,
-    pub(super) pings: IntCounterVec,
-    pub(super) refused_pings: IntCounterVec,
+    pub(super) points: PingFigures,
     pub(super) reconnects: IntCounter,
     pub(super) takeovers: IntCounter,
     pub(super) byes: IntCounterVec,
@@ -39,8 +39,7 @@ impl Figures {
                 &["reason"],
             ),
             errors: metrics.counters("dispatch_rider_errors_total", "Error frames sent, by code", &["code"]),
-            pings: metrics.counters("dispatch_pings_total", "Points accepted (live, late)", &["kind"]),
-            refused_pings: metrics.counters("dispatch_pings_refused_total", "Points refused", &["reason"]),
+            points: PingFigures::new(metrics),
             reconnects: metrics
                 .counter("dispatch_rider_reconnects_total", "Connections of a device that had been here before"),
             takeovers: metrics

@@ -9,6 +9,7 @@ mod keys;
 mod lane;
 mod options;
 mod outbox;
+mod ping_figures;
 mod pings;
 mod protocol;
 mod recall;
@@ -32,6 +33,7 @@ use super::{
     city::Engaged,
     location_log::LocationLogHandle,
     order_journal::Availability,
+    refused_points::RefusedPoints,
     router::Router,
     socket::{FrameGuard, refusal},
 };
@@ -66,6 +68,7 @@ struct Shared {
     /// Turns true when the app stops: every session says goodbye.
     stopping: watch::Receiver<bool>,
     storage: Availability,
+    refused: RefusedPoints,
 }
 
 /// Numbers of sessions and apps, never used again within a process.
@@ -94,8 +97,9 @@ impl RiderSocketDeps {
             router,
             clock,
             log,
-            admission: Admission::new(db, engaged, &options, metrics),
+            admission: Admission::new(db.clone(), engaged, &options, metrics),
             figures: Figures::new(metrics),
+            refused: RefusedPoints::start(db, metrics),
             tracks: Tracks::new(options.max_tracks),
             sealer,
             options,

@@ -40,7 +40,7 @@ use crate::{
     store::riders::StoredDuty,
     wire::{
         codes::{frame, rider_bye},
-        rider::{Down, Hello},
+        rider::{Down, Hello, Up},
     },
 };
 
@@ -208,6 +208,7 @@ impl RiderSession {
             Arc::new(move || cut_off.store(true, Ordering::Release)),
         );
         self.city = Some(city.clone());
+        self.protocol.rides(profile.vehicle);
         ctx.spawn(city.ended().into_actor(self).map(|ending, session, ctx| session.city_ended(ending, ctx)));
         let (boot, device) = (BootId(hello.boot_id), hello.device_id.clone());
         let (deadline, id) = (self.deps.0.options.answer_within(), self.id);
@@ -246,6 +247,7 @@ impl RiderSession {
             welcome.reconnect_within_ms = within;
         }
         self.say(&welcome, ctx);
+        self.store_boundary();
         for deliver in std::mem::take(&mut self.early) {
             self.deliver(deliver, ctx);
         }
@@ -262,13 +264,8 @@ impl RiderSession {
     }
 
     fn points(&mut self, judged: Judged, ctx: &mut Context) {
-        let figures = &self.deps.0.figures;
-        let accepted = judged.points.len() as u64;
-        figures.pings.with_label_values(&["live"]).inc_by(accepted - judged.late);
-        figures.pings.with_label_values(&["late"]).inc_by(judged.late);
-        for refused in &judged.refused {
-            figures.refused_pings.with_label_values(&[&refused.reason]).inc();
-        }
+        self.deps.0.figures.points.count(&judged);
+        self.deps.0.refused.keep(judged.kept);
         if let Some(city) = &self.city {
             let (rider, session) = (self.rider, self.id);
             let live = judged.live.map(|(position, recorded_at)| Fix { rider, session, position, recorded_at });
@@ -278,6 +275,13 @@ impl RiderSession {
             self.ack(ctx);
         }
         self.arm_ack(ctx);
+    }
+
+    fn store_boundary(&mut self) {
+        let points = self.protocol.take_boundary();
+        if let Some(city) = self.city.as_ref().filter(|_| !points.is_empty()) {
+            self.lane.take(city, None, points);
+        }
     }
 
     fn ack(&mut self, ctx: &mut Context) {
@@ -304,6 +308,7 @@ impl RiderSession {
         let is_offer = matches!(deliver.notice, Notice::Offer(_));
         let step = self.protocol.notice(self.deps.0.clock.now(), deliver.notice);
         self.carry_out(step, ctx);
+        self.store_boundary();
         let waited = deliver.queued.elapsed().as_secs_f64();
         self.deps.0.figures.notice_seconds.observe(waited);
         if is_offer {
@@ -338,6 +343,9 @@ impl RiderSession {
     fn message(&mut self, message: Result<Incoming<'_>, BadFrame>, ctx: &mut Context) {
         self.check(ctx);
         let decoded = message.and_then(|message| self.encoding.decode(message));
+        if let (Ok(Up::Pings { .. }), Some(city)) = (&decoded, &self.city) {
+            self.protocol.judge_by(city.rules());
+        }
         let figures = &self.deps.0.figures;
         match &decoded {
             Ok(up) => figures.frames.with_label_values(&[convert::type_of(up)]).inc(),

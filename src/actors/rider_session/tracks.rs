@@ -39,8 +39,13 @@ impl Tracks {
             Some(old) if known && old.city == *city && !old.is_lost() => old,
             old => {
                 let stored = old.as_ref().filter(|_| known).map_or(0, |old| old.stored_to());
-                let live_at = old.map_or(Timestamp::default(), |old| old.live_at());
-                Arc::new(Track::new(rider, city.clone(), boot, device, stored, live_at))
+                let live_at = old.as_ref().map_or(Timestamp::default(), |old| old.live_at());
+                let track = Track::new(rider, city.clone(), boot, device, stored, live_at);
+                // Where the rider was does not begin anew with the app.
+                if let Some(old) = old {
+                    *track.hygiene() = old.hygiene().clone();
+                }
+                Arc::new(track)
             }
         };
         if tracks.len() >= self.max && !tracks.contains_key(&rider) {

@@ -63,8 +63,7 @@ impl Density {
 fn is_due(stored: &Mark, mark: &Mark, policy: &PingPolicy) -> bool {
     let every = Duration::from_secs(policy.idle_store_every_s.into());
     let apart = mark.at.since(stored.at).max(stored.at.since(mark.at));
-    let far = policy.idle_store_move_m > 0
-        && metres(stored.here, mark.here) >= f64::from(policy.idle_store_move_m);
+    let far = policy.idle_store_move_m > 0 && metres(stored.here, mark.here) >= f64::from(policy.idle_store_move_m);
     apart >= every || far
 }
 

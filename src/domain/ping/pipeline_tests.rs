@@ -178,11 +178,13 @@ fn any_point() -> impl Strategy<Value = RawPoint> {
     let time = prop_oneof![any::<i64>(), NOW - 90_000_000..NOW + 60_000];
     let skew = prop_oneof![any::<i64>(), -5_000..5_000_i64];
     let rest = (any::<u64>(), time, skew, any::<bool>(), any::<bool>());
-    (number(), number(), small(), small(), small(), rest).prop_map(|(lat, lon, accuracy_m, speed_mps, heading_deg, rest)| {
-        let (seq, at, skew_ms, mock, seen) = rest;
-        let device_at = Timestamp::from_millis(at);
-        RawPoint { seq, device_at, skew_ms, lat, lon, accuracy_m, speed_mps, heading_deg, mock, seen }
-    })
+    (number(), number(), small(), small(), small(), rest).prop_map(
+        |(lat, lon, accuracy_m, speed_mps, heading_deg, rest)| {
+            let (seq, at, skew_ms, mock, seen) = rest;
+            let device_at = Timestamp::from_millis(at);
+            RawPoint { seq, device_at, skew_ms, lat, lon, accuracy_m, speed_mps, heading_deg, mock, seen }
+        },
+    )
 }
 
 /// Feeds points one after the other as the session does: the newest taken time is the live one.

@@ -12,8 +12,12 @@ use super::{
 };
 use crate::domain::{policy::PingPolicy, position::Position, time::Timestamp};
 
-/// A reported radius widens the place of rest, up to so many metres: inside a building 30 m are usual.
-const WIDEST_M: f64 = 50.0;
+/// Reported radii of 68 % that a place of rest is wide: nine of ten points of a receiver at rest lie within.
+const WIDE: f64 = 1.5;
+/// It is at most so wide, metres: inside a building a radius of 30 to 50 m is usual.
+const WIDEST_M: f64 = 75.0;
+/// Farther away than so many times its width a point is of another place; nearer, one alone is an outlier.
+const OUTLIER: f64 = 3.0;
 /// Speed from which a rider moves, metres per second, whatever the position says: it is measured by Doppler shift, which at
 /// rest is off by some tenths; people walk at 1.4.
 const MOVES_MPS: f32 = 1.0;
@@ -27,19 +31,36 @@ pub struct Rest {
     since: Timestamp,
     last: Timestamp,
     points: u32,
+    /// The point before was an outlier.
+    strayed: bool,
+}
+
+/// How a point lies to a rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lies {
+    /// Of it.
+    Within,
+    /// Of it perhaps: if the next one is there too, the rider has moved.
+    Astray,
+    /// The rider has moved.
+    Away,
 }
 
 impl Rest {
     const fn begin(point: &Mark) -> Self {
-        Self { here: point.here, since: point.at, last: point.at, points: 1 }
+        Self { here: point.here, since: point.at, last: point.at, points: 1, strayed: false }
     }
 
-    /// Whether a point is of the same rest.
-    fn holds(&self, point: &Mark, speed_mps: Option<f32>, policy: &PingPolicy) -> bool {
-        let radius = f64::from(policy.rest_radius_m);
-        radius > 0.0
-            && speed_mps.is_none_or(|speed| speed < MOVES_MPS)
-            && metres(self.here, point.here) <= radius.max(f64::from(point.radius_m).min(WIDEST_M))
+    fn sees(&self, point: &Mark, speed_mps: Option<f32>, policy: &PingPolicy) -> Lies {
+        if policy.rest_radius_m == 0 || speed_mps.is_some_and(|speed| speed >= MOVES_MPS) {
+            return Lies::Away;
+        }
+        let width = f64::from(policy.rest_radius_m).max((f64::from(point.radius_m) * WIDE).min(WIDEST_M));
+        match metres(self.here, point.here) {
+            off if off <= width => Lies::Within,
+            off if off <= width * OUTLIER && !self.strayed => Lies::Astray,
+            _ => Lies::Away,
+        }
     }
 
     fn add(&mut self, point: &Mark) {
@@ -50,7 +71,6 @@ impl Rest {
         let lon = east_deg(0.0, lon);
         // Between two places on earth there is one.
         self.here = Position::new(lat, lon).unwrap_or(point.here);
-        self.last = point.at;
     }
 
     /// Whether the rider has stood here for `still_after_s`, and was heard of within that time.
@@ -66,17 +86,19 @@ pub(super) fn rest(trial: &mut Trial, facts: &Facts<'_>, state: &mut Hygiene) ->
         return Ok(());
     }
     let point = trial.mark();
-    match &mut state.rest {
-        Some(rest) if rest.holds(&point, trial.raw.speed_mps, facts.policy) => {
-            rest.add(&point);
-            trial.flags |= flags::AT_REST;
-            trial.dot = Some(rest.here);
-        }
-        rest => {
-            *rest = Some(Rest::begin(&point));
-            trial.dot = Some(point.here);
-        }
+    let known = state.rest.as_mut().map(|rest| (rest.sees(&point, trial.raw.speed_mps, facts.policy), rest));
+    let Some((lies @ (Lies::Within | Lies::Astray), rest)) = known else {
+        state.rest = Some(Rest::begin(&point));
+        trial.dot = Some(point.here);
+        return Ok(());
+    };
+    rest.strayed = lies == Lies::Astray;
+    rest.last = point.at;
+    if lies == Lies::Within {
+        rest.add(&point);
     }
+    trial.flags |= flags::AT_REST;
+    trial.dot = Some(rest.here);
     Ok(())
 }
 
@@ -102,11 +124,22 @@ mod tests {
         let policy = PingPolicy::default();
         let rest = Rest::begin(&mark(12.9, 77.6, 0));
         let north = |metres: f64| mark(12.9 + metres / 111_195.0, 77.6, 5);
-        assert!(rest.holds(&north(11.0), None, &policy) && !rest.holds(&north(13.0), None, &policy));
-        assert!(rest.holds(&Mark { radius_m: 40.0, ..north(39.0) }, Some(0.3), &policy));
-        assert!(!rest.holds(&Mark { radius_m: 400.0, ..north(60.0) }, None, &policy));
-        assert!(!rest.holds(&north(1.0), Some(1.4), &policy));
-        assert!(!rest.holds(&north(0.0), None, &PingPolicy { rest_radius_m: 0, ..policy }));
+        let wide = |radius_m, metres: f64| Mark { radius_m, ..north(metres) };
+        for (point, speed, lies) in [
+            (north(17.0), None, Lies::Within),
+            (north(19.0), None, Lies::Astray),
+            (north(53.0), None, Lies::Astray),
+            (north(55.0), None, Lies::Away),
+            (wide(0.0, 11.0), None, Lies::Astray),
+            (wide(40.0, 59.0), Some(0.3), Lies::Within),
+            (wide(400.0, 77.0), None, Lies::Astray),
+            (north(1.0), Some(1.4), Lies::Away),
+        ] {
+            assert_eq!(rest.sees(&point, speed, &policy), lies, "{point:?}");
+        }
+        let strayed = Rest { strayed: true, ..rest };
+        assert_eq!(strayed.sees(&north(19.0), None, &policy), Lies::Away, "the second in a row");
+        assert_eq!(rest.sees(&north(0.0), None, &PingPolicy { rest_radius_m: 0, ..policy }), Lies::Away);
     }
 
     #[test]
@@ -114,7 +147,7 @@ mod tests {
         let policy = PingPolicy::default();
         let at = |s: i64| Timestamp::from_millis(s * 1_000);
         let mut rest = Rest::begin(&mark(12.9, 77.6, 0));
-        rest.add(&mark(12.9, 77.6, 110));
+        rest.last = at(110);
         assert!(!rest.is_still(at(119), &policy) && rest.is_still(at(120), &policy));
         assert!(rest.is_still(at(230), &policy) && !rest.is_still(at(231), &policy), "nothing was heard since");
     }

@@ -68,7 +68,8 @@ pub struct PingPolicy {
     pub jump_slack_m: u32,
     /// Points that agree with each other after which a rider who jumped is believed to have moved.
     pub believe_after: u32,
-    /// Metres within which a rider at rest is not moved by a point; 0 moves the dot with every point.
+    /// Metres within which a rider at rest is not moved by a point, at least: points of a less exact receiver have one and a
+    /// half of its radius. 0 moves the dot with every point.
     pub rest_radius_m: u32,
     /// What becomes of points that were made up.
     pub mock: MockPoints,
@@ -179,7 +180,8 @@ mod tests {
 
     #[test]
     fn a_policy_that_was_stored_before_loads_and_takes_the_defaults_for_the_rest() {
-        let old: PingPolicy = serde_json::from_str(r#"{"max_accuracy_m": 100, "burst": 500, "mock": "refuse"}"#).unwrap();
+        let old: PingPolicy =
+            serde_json::from_str(r#"{"max_accuracy_m": 100, "burst": 500, "mock": "refuse"}"#).unwrap();
         assert_eq!(old.validate(), Ok(()));
         assert_eq!((old.max_accuracy_m, old.burst, old.mock), (100, 500, MockPoints::Refuse));
         assert_eq!((old.keep_refused_days, old.keep_refused), (7, false));
