@@ -9,6 +9,7 @@ pub mod operator_session;
 pub mod order_journal;
 pub mod pressure;
 pub mod push;
+pub mod refused_points;
 pub mod rider_session;
 pub mod router;
 pub mod socket;

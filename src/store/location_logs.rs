@@ -12,12 +12,7 @@ use crate::domain::{
 };
 
 /// Bits of `location_logs.flags`.
-pub mod flags {
-    /// Older than the live dot when it came: it never moved the dot.
-    pub const LATE: i16 = 1;
-    /// The platform says that the point was made up.
-    pub const MOCK: i16 = 2;
-}
+pub use crate::domain::ping::point::flags;
 
 /// One row.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -17,6 +17,7 @@ pub mod orders;
 pub mod otps;
 pub mod partitions;
 pub mod recovery;
+pub mod refused_points;
 pub mod rider_devices;
 pub mod riders;
 pub mod tracks;

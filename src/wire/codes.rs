@@ -60,12 +60,18 @@ words! {
     /// Why a point was refused.
     ping {
         BAD_SEQ = "bad_seq",
-        DUPLICATE = "duplicate",
         OFF_DUTY = "off_duty",
+        DUPLICATE = "duplicate",
+        BAD_CLOCK = "bad_clock",
+        NO_FIX = "no_fix",
         OUT_OF_WORLD = "out_of_world",
         NULL_ISLAND = "null_island",
+        INACCURATE = "inaccurate",
+        MOCK = "mock",
         FUTURE = "future",
         TOO_OLD = "too_old",
+        RATE = "rate",
+        TELEPORT = "teleport",
     }
 }
 

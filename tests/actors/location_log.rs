@@ -64,6 +64,7 @@ async fn points_wait_while_the_database_is_away() {
             heading_deg: None,
             flags: 0,
             store: true,
+            dot: None,
         };
         log.append(PointBatch([point].into()));
     }

@@ -150,7 +150,7 @@ async fn points_are_acked_once_they_are_stored() {
     let now = Clock::wall().as_millis();
     let ping = |seq: u64, ago: i64, lat: f64| json!({"seq": seq, "at": now - ago, "lat": lat, "lon": 77.5});
     device
-        .send(json!({"type": "pings", "pings": [ping(1, 2_000, 12.9), ping(2, 500, 12.91), ping(3, 900, 12.92)]}))
+        .send(json!({"type": "pings", "pings": [ping(1, 2_000, 12.9), ping(2, 500, 12.901), ping(3, 900, 12.902)]}))
         .await;
     device.send(json!({"type": "pings", "pings": [ping(3, 0, 12.9), ping(4, 0, 95.0)]})).await;
     let (mut refused, mut stored_to) = (vec![], 0);
@@ -167,12 +167,12 @@ async fn points_are_acked_once_they_are_stored() {
                 .unwrap();
         assert!(rows.len() as u64 >= stored_to.min(3), "told stored before it was");
         if stored_to == 4 {
-            assert_eq!(rows, [(1, 0, 12.9), (2, 0, 12.91), (3, 1, 12.92)]);
+            assert_eq!(rows, [(1, 0, 12.9), (2, 0, 12.901), (3, 1, 12.902)]);
         }
     }
     assert_eq!(refused, [json!({"seq": 3, "reason": "duplicate"}), json!({"seq": 4, "reason": "out_of_world"})]);
     stage.until("a fix", |seen| !seen.fixes.is_empty()).await;
-    assert_eq!(stage.seen().fixes.last().unwrap().position.lat(), 12.91, "late points move nothing");
+    assert_eq!(stage.seen().fixes.last().unwrap().position.lat(), 12.901, "late points move nothing");
 
     // The same run of the same device comes back: it learns at once where it stands, and is not counted anew.
     let boot = device.boot;

@@ -30,7 +30,7 @@ use crate::{
         client::{Answer, answer},
         device::{Device, Socket, watch},
         spawn_app_with, token,
-        world::{KITCHEN, id_of, order},
+        world::{KITCHEN, every_point, id_of, order},
     },
 };
 
@@ -51,7 +51,7 @@ async fn two_cities(cities: [&str; 2], max_panics: u32) -> Arc<TestApp> {
     });
     let app = app.await;
     for city in cities {
-        app.city(city, json!({})).await;
+        app.city(city, every_point()).await;
     }
     Arc::new(app)
 }

@@ -13,6 +13,7 @@ mod life;
 mod moved;
 mod operations;
 mod operators;
+mod pings;
 mod positions;
 mod restart;
 mod stop;

@@ -1,6 +1,9 @@
 //! The engine stops, in order or not, and another one goes on from the database.
 
-use dispatch_engine::{clock::Clock, wire::rider::Down};
+use dispatch_engine::{
+    clock::Clock,
+    wire::{LatLon, rider::Down},
+};
 use serde_json::json;
 
 use crate::order_in_hand;
@@ -38,7 +41,8 @@ async fn points_are_stored_when_the_engine_stops() {
     let app = spawn_app().await;
     app.city("blr", json!({})).await;
     let mut device = Device::on_duty(&app, "blr", KITCHEN).await;
-    device.ping(&app, DOOR).await;
+    // Far enough to be stored whatever the time, and not too far to have come there.
+    device.ping(&app, LatLon { lat: KITCHEN.lat + 0.0015, lon: KITCHEN.lon }).await;
     let database = app.stop().await;
     let stored: i64 = sqlx::query_scalar("SELECT count(*) FROM location_logs WHERE rider_id = $1")
         .bind(device.rider)

@@ -27,7 +27,7 @@ use crate::{
         TestApp, TestDatabase,
         device::Socket,
         spawn_app_with, token,
-        world::{KITCHEN, id_of, order},
+        world::{KITCHEN, every_point, id_of, order},
     },
 };
 
@@ -211,7 +211,7 @@ async fn everybody_gets_back_in_and_no_offer_is_lost() {
     let app = Arc::new(app.await);
     // Where offers wait for long, and where orders are at work all the time.
     app.city("quiet", json!({ "offer_ttl_s": 600, "offer_hard_cap_s": 900 })).await;
-    app.city("busy", json!({})).await;
+    app.city("busy", every_point()).await;
     let merchant = app.merchant().await;
     let (cut, _) = watch::channel(());
     let mut couriers = Vec::new();

@@ -21,6 +21,12 @@ pub const DOOR: LatLon = LatLon { lat: 12.9816, lon: 77.6026 };
 /// Outside the city.
 pub const ELSEWHERE: LatLon = LatLon { lat: 18.52, lon: 73.85 };
 
+/// Changes to a policy with which every point is taken and stored: some clients of the tests jump between places, and ping
+/// many times a second.
+pub fn every_point() -> Value {
+    json!({ "pings": { "jump_slack_m": 100_000, "max_per_s": 100, "idle_store_every_s": 0 } })
+}
+
 impl TestApp {
     /// A city around the kitchen and the door, with changes to its policy.
     pub async fn city(&self, code: &str, policy: Value) -> Answer {

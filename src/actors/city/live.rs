@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use crate::{
     actors::location_log::{LogPoint, PointBatch},
+    domain::position::Position,
     engine::command::Fix,
-    store::location_logs::flags,
 };
 
 /// Live positions on their way from a lane to a city.
@@ -31,22 +31,22 @@ impl LivePoints {
 /// The live positions of a batch. Of points of one device that follow each other, as those of one frame do, only the last
 /// one: the others are over before the city could look at them.
 pub fn live_fixes(batch: &PointBatch) -> impl Iterator<Item = Fix> {
-    let mut live = batch.0.iter().filter(|point| point.flags & flags::LATE == 0).peekable();
+    let mut live = batch.0.iter().filter_map(|point| Some((point, point.dot?))).peekable();
     std::iter::from_fn(move || {
         loop {
-            let point = live.next()?;
-            if live.peek().is_none_or(|next| !Arc::ptr_eq(&next.track, &point.track)) {
-                return Some(fix(point));
+            let (point, dot) = live.next()?;
+            if live.peek().is_none_or(|(next, _)| !Arc::ptr_eq(&next.track, &point.track)) {
+                return Some(fix(point, dot));
             }
         }
     })
 }
 
-fn fix(point: &LogPoint) -> Fix {
+fn fix(point: &LogPoint, dot: Position) -> Fix {
     Fix {
         rider: point.track.rider,
         session: point.track.session(),
-        position: point.position,
+        position: dot,
         recorded_at: point.recorded_at,
     }
 }
@@ -60,10 +60,14 @@ mod tests {
         actors::location_log::Track,
         domain::{
             ids::{BootId, CityCode, RiderId, SessionId},
-            position::Position,
             time::Timestamp,
         },
+        store::location_logs::flags,
     };
+
+    fn here() -> Position {
+        Position::new(1.0, 2.0).unwrap()
+    }
 
     fn track(rider: u128) -> Arc<Track> {
         let city = CityCode::parse("blr").unwrap();
@@ -81,12 +85,13 @@ mod tests {
             created_at: at,
             recorded_at: at,
             device_at: at,
-            position: Position::new(1.0, 2.0).unwrap(),
+            position: here(),
             accuracy_m: None,
             speed_mps: None,
             heading_deg: None,
             flags,
             store: true,
+            dot: (flags & flags::LATE == 0).then(here),
         }
     }
 
@@ -102,7 +107,7 @@ mod tests {
             point(&two, 3, flags::LATE),
             point(&one, 14, 0),
         ]));
-        let kept = Fix { rider: two.rider, session: SessionId(7), ..fix(&point(&two, 9, 0)) };
+        let kept = Fix { rider: two.rider, session: SessionId(7), ..fix(&point(&two, 9, 0), here()) };
         let points = LivePoints { kept: vec![kept], batch, arrived: Instant::now() };
         let seen: Vec<_> = points.fixes().map(|fix| (fix.rider, fix.recorded_at.as_millis())).collect();
         assert_eq!(seen, [(two.rider, 9), (one.rider, 12), (two.rider, 13), (one.rider, 14)]);

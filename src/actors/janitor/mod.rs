@@ -1,5 +1,5 @@
 //! The janitor: what has to be done every hour so that tomorrow works. Month partitions are made ahead; contacts and
-//! one-time codes of recipients, idempotency keys and answers to frames are deleted when their time is over.
+//! one-time codes of recipients, idempotency keys, answers to frames and refused points are deleted when their time is over.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use crate::{
     clock::Clock,
     domain::time::Timestamp,
-    store::{Db, StoreError, contacts, frames, idempotency, otps, partitions},
+    store::{Db, StoreError, contacts, frames, idempotency, otps, partitions, refused_points},
 };
 
 /// Between two rounds, in clock time.
@@ -36,12 +36,13 @@ impl Janitor {
     fn round(&mut self, ctx: &mut Context<Self>) {
         let (db, now) = (self.db.clone(), self.clock.now());
         ctx.spawn(clean(db, now).into_actor(self).map(|result, janitor, ctx| match result {
-            Ok(Swept { contacts, keys, frames, codes }) => {
+            Ok(Swept { contacts, keys, frames, codes, points }) => {
                 tracing::info!(
                     contacts,
                     keys,
                     frames,
                     codes,
+                    points,
                     "month partitions are there; what had expired is deleted"
                 );
                 janitor.round_later(HOUR, ctx);
@@ -61,6 +62,8 @@ struct Swept {
     keys: u64,
     frames: u64,
     codes: u64,
+    /// Refused points.
+    points: u64,
 }
 
 /// One round. Safe to run twice.
@@ -71,6 +74,7 @@ async fn clean(db: Db, now: Timestamp) -> Result<Swept, StoreError> {
         keys: idempotency::delete_expired(&db, now).await?,
         frames: frames::delete_expired(&db, now).await?,
         codes: otps::delete_expired(&db, now).await?,
+        points: refused_points::delete_expired(&db, now).await?,
     })
 }
 

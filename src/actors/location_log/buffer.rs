@@ -34,6 +34,8 @@ pub struct LogPoint {
     pub flags: i16,
     /// Whether the city's policy wants it stored; the live dot sees every point.
     pub store: bool,
+    /// Where it puts the live dot; `None` for a point that is only history.
+    pub dot: Option<Position>,
 }
 
 /// What a write came to.
@@ -76,7 +78,7 @@ impl Buffer {
 
     /// Takes points in; returns how many old ones had to go.
     pub fn push(&mut self, points: &PointBatch) -> usize {
-        self.waiting.extend(points.0.iter().cloned());
+        self.waiting.extend(points.0.iter().filter(|point| point.store).cloned());
         let over = self.len().saturating_sub(self.bounds.max_rows);
         if over == 0 {
             return 0;
@@ -204,6 +206,7 @@ mod tests {
                 heading_deg: None,
                 flags: 0,
                 store: true,
+                dot: None,
             }
         };
         PointBatch(seqs.map(point).collect())

@@ -8,7 +8,7 @@ use std::sync::{
 
 use crate::domain::{
     ids::{BootId, CityCode, RiderId, SessionId},
-    ping::{progress::Progress, ranges::Ranges},
+    ping::{pipeline::Hygiene, progress::Progress, ranges::Ranges},
     time::Timestamp,
 };
 
@@ -29,6 +29,7 @@ pub struct Track {
     settled: AtomicU64,
     live_at: AtomicI64,
     session: AtomicU64,
+    hygiene: Mutex<Hygiene>,
 }
 
 impl Track {
@@ -58,7 +59,13 @@ impl Track {
             progress: Mutex::new(progress),
             live_at: AtomicI64::new(live_at.as_millis()),
             session: AtomicU64::new(0),
+            hygiene: Mutex::default(),
         }
+    }
+
+    /// What the filters remember; it outlives a connection. Held for one frame.
+    pub fn hygiene(&self) -> MutexGuard<'_, Hygiene> {
+        self.hygiene.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Every number up to this one was received, or never comes.

@@ -39,10 +39,10 @@ pub struct Acks {
 
 impl Acks {
     /// Points came; some of them were refused.
-    pub fn took(&mut self, points: usize, refused: &[RefusedPing]) {
+    pub fn took(&mut self, points: usize, refused: impl IntoIterator<Item = RefusedPing>) {
         self.since = self.since.saturating_add(points);
         self.backlog |= self.since >= BACKLOG;
-        self.refused.extend_from_slice(refused);
+        self.refused.extend(refused);
     }
 
     /// When an ack is due. Points that were dropped are never settled; the device keeps them and sends them again when it
@@ -91,7 +91,7 @@ mod tests {
     }
 
     fn took(acks: &mut Acks, track: &Track, seqs: std::ops::RangeInclusive<u64>) {
-        acks.took(seqs.clone().count(), &[]);
+        acks.took(seqs.clone().count(), []);
         seqs.for_each(|seq| track.note_accepted(seq, None));
     }
 
@@ -127,9 +127,9 @@ mod tests {
         let (mut acks, track) = (Acks::default(), track());
         let refused = RefusedPing { seq: 1, reason: "future".into() };
         track.note_received(1);
-        acks.took(1, std::slice::from_ref(&refused));
+        acks.took(1, [refused.clone()]);
         assert_eq!(acks.due(&track), Due::Soon);
-        acks.took(MOST_REFUSED, &vec![refused; MOST_REFUSED]);
+        acks.took(MOST_REFUSED, vec![refused; MOST_REFUSED]);
         assert_eq!(acks.due(&track), Due::Now);
         let Some(Down::PingsAck { received_to: 1, stored_to: 1, refused }) = acks.take(&track) else { panic!() };
         assert_eq!((refused.len(), acks.due(&track)), (MOST_REFUSED + 1, Due::Never));

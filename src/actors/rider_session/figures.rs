@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge};
 
-use crate::{metrics::Metrics, wire::codes};
+use super::ping_figures::PingFigures;
+use crate::metrics::Metrics;
 
 /// The figures of all rider sessions of one app.
 #[derive(Clone, Debug)]
@@ -13,10 +14,7 @@ pub struct Figures {
     pub(super) frames: ByWord,
     pub(super) refused_frames: IntCounterVec,
     pub(super) errors: IntCounterVec,
-    pub(super) live_pings: IntCounter,
-    pub(super) late_pings: IntCounter,
-    pub(super) refused_pings: ByWord,
-    pub(super) given_up_pings: IntCounter,
+    pub(super) points: PingFigures,
     pub(super) reconnects: IntCounter,
     pub(super) takeovers: IntCounter,
     pub(super) byes: IntCounterVec,
@@ -73,7 +71,6 @@ impl Figures {
     /// Registers the figures.
     #[must_use]
     pub fn new(metrics: &Metrics) -> Self {
-        let pings = metrics.counters("dispatch_pings_total", "Points accepted (live, late)", &["kind"]);
         let paced = metrics.counters(
             "dispatch_ping_interval_changes_total",
             "Devices that were told another ping interval (faster, slower)",
@@ -91,16 +88,7 @@ impl Figures {
                 &["reason"],
             ),
             errors: metrics.counters("dispatch_rider_errors_total", "Error frames sent, by code", &["code"]),
-            live_pings: pings.with_label_values(&["live"]),
-            late_pings: pings.with_label_values(&["late"]),
-            refused_pings: ByWord::new(
-                metrics.counters("dispatch_pings_refused_total", "Points refused", &["reason"]),
-                codes::ping::ALL,
-            ),
-            given_up_pings: metrics.counter(
-                "dispatch_pings_given_up_total",
-                "Numbers of points that were given up because a device's points had too many gaps",
-            ),
+            points: PingFigures::new(metrics),
             reconnects: metrics
                 .counter("dispatch_rider_reconnects_total", "Connections of a device that had been here before"),
             takeovers: metrics

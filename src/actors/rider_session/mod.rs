@@ -11,6 +11,7 @@ mod keys;
 mod lane;
 mod options;
 mod outbox;
+mod ping_figures;
 mod pings;
 mod protocol;
 mod recall;
@@ -35,6 +36,7 @@ use super::{
     location_log::LocationLogHandle,
     order_journal::Availability,
     pressure::Pressure,
+    refused_points::RefusedPoints,
     router::Router,
     socket::{FrameGuard, negotiate},
 };
@@ -72,6 +74,7 @@ struct Shared {
     stopping: watch::Receiver<bool>,
     storage: Availability,
     pressure: Pressure,
+    refused: RefusedPoints,
 }
 
 /// Numbers of sessions and apps, never used again within a process.
@@ -100,9 +103,10 @@ impl RiderSocketDeps {
             pressure: Pressure::start(options.pressure(), router.clone(), log.clone(), metrics),
             router,
             log,
-            admission: Admission::new(db, engaged, clock.clone(), &options, metrics),
+            admission: Admission::new(db.clone(), engaged, clock.clone(), &options, metrics),
             clock,
             figures: Figures::new(metrics),
+            refused: RefusedPoints::start(db, metrics),
             tracks: Tracks::new(options.max_tracks),
             sealer,
             options,

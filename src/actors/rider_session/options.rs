@@ -35,10 +35,6 @@ pub struct Options {
     pub ack_soon_ms: u64,
     /// Points in one frame.
     pub max_points: usize,
-    /// Seconds a point may lie in the future, for clocks that are not quite right.
-    pub max_ahead_s: u64,
-    /// Seconds after which a point is too old to be kept: what a shift without a network may last.
-    pub max_age_s: u64,
     /// Milliseconds (real time) after which a device that is sent away comes back at the earliest; when few are, the
     /// latest is three times that.
     pub reconnect_after_ms: u64,
@@ -58,7 +54,7 @@ pub struct Options {
     pub lane_flush_ms: u64,
     /// Points at which a lane does not wait any longer.
     pub lane_max: usize,
-    /// Devices whose progress is remembered between two connections; about 400 bytes each.
+    /// Devices whose progress is remembered between two connections; about 800 bytes each.
     pub max_tracks: usize,
     /// Riders whose newest position may wait in a lane while their cities are full.
     pub lane_keep: usize,
@@ -90,8 +86,6 @@ impl Default for Options {
             ack_every_ms: 15_000,
             ack_soon_ms: 1_000,
             max_points: 500,
-            max_ahead_s: 30,
-            max_age_s: 24 * 3_600,
             reconnect_after_ms: 1_000,
             reconnect_later_ms: 10_000,
             storage_notice_ms: 2_000,

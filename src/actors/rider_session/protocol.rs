@@ -4,12 +4,12 @@
 //! awaiting hello -> joining -> live -> ended
 //! ```
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use crate::{
     actors::{
         city::{CityCallError, Ending},
-        location_log::Track,
+        location_log::{LogPoint, Track},
     },
     domain::{duty::Duty, ids::CityCode, time::Timestamp},
     engine::{
@@ -31,22 +31,23 @@ use super::{
     convert::{self, Asked, Request},
     in_hand::InHand,
     options::Options,
-    pings::{Judged, PointLimits, judge},
+    pings::{Judged, PingJudge},
 };
 use pacing::Pacing;
 
 mod pacing;
 
+mod points;
+
 /// One session.
 #[derive(Debug)]
 pub struct Protocol {
     phase: Phase,
-    limits: PointLimits,
+    judge: PingJudge,
     max_points: usize,
     max_bad_frames: u32,
     bad_frames: u32,
     answers: Answers,
-    skew_ms: i64,
     duty: Duty,
     /// The duty requests that wait, oldest first: their answers may overtake each other, and the newest one holds.
     duty_asked: Vec<String>,
@@ -55,6 +56,8 @@ pub struct Protocol {
     open_offer: Option<Box<Offer>>,
     track: Option<Arc<Track>>,
     acks: Acks,
+    /// Points that are to be stored although they were left out at first.
+    boundary: Vec<LogPoint>,
     /// The city has ended: said when no request waits for its answer any more.
     leaving: Option<Farewell>,
     sealer: Sealer,
@@ -139,21 +142,18 @@ impl Protocol {
     pub fn new(options: &Options, sealer: Sealer) -> Self {
         Self {
             phase: Phase::AwaitingHello,
-            limits: PointLimits {
-                ahead: Duration::from_secs(options.max_ahead_s),
-                age: Duration::from_secs(options.max_age_s),
-            },
+            judge: PingJudge::new(),
             max_points: options.max_points,
             max_bad_frames: options.max_bad_frames,
             bad_frames: 0,
             answers: Answers::new(options.max_in_flight, options.remembered_answers),
-            skew_ms: 0,
             duty: Duty::Off,
             duty_asked: Vec::new(),
             in_hand: InHand::default(),
             open_offer: None,
             track: None,
             acks: Acks::default(),
+            boundary: Vec::new(),
             leaving: None,
             sealer,
             pacing: Pacing::new(options.slower_after()),
@@ -206,29 +206,23 @@ impl Protocol {
         match (up, self.phase) {
             (Up::Hello(hello), Phase::AwaitingHello) => {
                 convert::check_hello(&hello)?;
-                self.skew_ms = now.as_millis().saturating_sub(hello.at);
+                self.judge.hello(now, hello.at);
                 self.phase = Phase::Joining;
                 Ok(Step::Join(hello))
             }
             (Up::Hello(_), _) => Err(BadFrame::new(frame::ALREADY_LIVE, "hello comes once per connection")),
             (_, Phase::AwaitingHello) => Err(BadFrame::new(frame::HELLO_FIRST, "the first frame must be hello")),
             (_, Phase::Joining) => Err(BadFrame::new(frame::NOT_WELCOME_YET, "wait for welcome")),
-            (Up::Pings { pings, oldest, .. }, _) => {
+            (Up::Pings { pings, oldest, sent_at }, _) => {
                 if pings.len() > self.max_points {
                     let detail = format!("at most {} points per frame", self.max_points);
                     return Err(BadFrame::new(frame::TOO_MANY_PINGS, detail));
                 }
                 convert::check_oldest(oldest)?;
-                let Some(track) = &self.track else { return Ok(Step::Nothing) };
-                track.expect(oldest);
-                let reporting = matches!(self.duty, Duty::On | Duty::Break) || !self.in_hand.is_empty();
-                let mut judged = judge(&pings, now, self.skew_ms, reporting, self.limits, track);
-                self.acks.took(pings.len(), &judged.refused);
-                judged.given_up = oldest.map_or(0, |_| track.take_given_up());
-                Ok(Step::Points(judged))
+                Ok(self.judged(now, &pings, oldest, sent_at).map_or(Step::Nothing, Step::Points))
             }
             (up, _) => {
-                let Asked { key, request } = convert::request(up, now, self.skew_ms, &self.sealer)?;
+                let Asked { key, request } = convert::request(up, now, self.judge.skew_ms(), &self.sealer)?;
                 Ok(match self.answers.admit(&key.id, &key.digest) {
                     Admission::New => {
                         if matches!(request, Request::Duty(_)) {
@@ -266,6 +260,7 @@ impl Protocol {
         self.duty = sync.duty;
         sync.jobs.iter().for_each(|job| self.in_hand.take(job));
         self.track = Some(track);
+        self.note_situation(now);
         let welcome = convert::welcome(sync, now, clock_speed, city);
         self.open_offer = welcome.open_offer.clone().map(Box::new);
         Down::Welcome(welcome)
@@ -338,6 +333,7 @@ impl Protocol {
             Ok(Outcome::Stepped { order, job, .. }) => self.in_hand.changed(*order, job.as_deref()),
             _ => {}
         }
+        self.note_situation(now);
         let times = self.answers.answered(id, &frame, convert::is_lasting(&result));
         let end = match &result {
             Err(CityCallError::Refused(Refusal::Superseded)) => Some(Farewell::for_good(rider_bye::TAKEN_OVER)),
@@ -375,7 +371,7 @@ impl Protocol {
         if self.phase == Phase::Ended {
             return Step::Nothing;
         }
-        Step::Say(match notice {
+        let step = Step::Say(match notice {
             Notice::Offer(view) => {
                 let offer = convert::offer(&view, now);
                 self.open_offer = Some(Box::new(offer.clone()));
@@ -404,7 +400,9 @@ impl Protocol {
                 Down::DutyChanged { re: None, duty: duty.to_string(), next: None, why: reason.to_string() }
             }
             Notice::TakenOver => return Step::End(Farewell::for_good(rider_bye::TAKEN_OVER)),
-        })
+        });
+        self.note_situation(now);
+        step
     }
 
     /// What the device does not know yet about its points.

@@ -1,5 +1,7 @@
 //! The protocol without a socket.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -69,7 +71,7 @@ fn ping(protocol: &mut Protocol, seq: u64) -> Option<String> {
     let at = NOW.as_millis() - 60_000;
     let frame = json!({"type": "pings", "pings": [{"seq": seq, "at": at, "lat": 12.9, "lon": 77.5}]});
     let Step::Points(judged) = protocol.frame(NOW, up(frame)) else { panic!("no points") };
-    judged.refused.first().map(|refused| refused.reason.clone())
+    judged.refused.first().map(|(_, reason)| reason.as_str().to_owned())
 }
 
 fn asked(protocol: &mut Protocol, frame: Value) -> (String, Request) {

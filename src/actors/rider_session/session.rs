@@ -41,7 +41,7 @@ use crate::{
     wire::{
         codes::{frame, rider_bye},
         frames::{Encoded, Encoding},
-        rider::{Down, Hello},
+        rider::{Down, Hello, Up},
     },
 };
 use points::AckTimer;
@@ -226,6 +226,7 @@ impl RiderSession {
             Arc::new(move || cut_off.store(true, Ordering::Release)),
         );
         self.city = Some(city.clone());
+        self.protocol.rides(profile.vehicle);
         ctx.spawn(city.ended().into_actor(self).map(|ending, session, ctx| session.city_ended(ending, ctx)));
         let (deadline, id) = (self.deps.0.options.answer_within(), self.id);
         let joined = async move { city.join(deadline, profile, id, outbox).await };
@@ -271,6 +272,7 @@ impl RiderSession {
             welcome.ping_interval_ms = self.first_interval_ms(welcome.ping_interval_ms);
         }
         self.say(&welcome, ctx);
+        self.store_boundary();
         for deliver in std::mem::take(&mut self.early) {
             self.deliver(deliver, ctx);
         }
@@ -290,6 +292,7 @@ impl RiderSession {
         let is_offer = matches!(deliver.notice, Notice::Offer(_));
         let step = self.protocol.notice(self.deps.0.clock.now(), deliver.notice);
         self.carry_out(step, ctx);
+        self.store_boundary();
         let waited = deliver.queued.elapsed().as_secs_f64();
         self.deps.0.figures.notice_seconds.observe(waited);
         if is_offer {
@@ -328,6 +331,9 @@ impl RiderSession {
         self.arrived = Instant::now();
         self.check(ctx);
         let decoded = message.and_then(|message| decode(self.encoding, message));
+        if let (Ok(Up::Pings { .. }), Some(city)) = (&decoded, &self.city) {
+            self.protocol.judge_by(city.rules());
+        }
         let figures = &self.deps.0.figures;
         match &decoded {
             Ok(up) => figures.frames.inc(convert::type_of(up)),

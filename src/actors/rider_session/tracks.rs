@@ -91,7 +91,12 @@ impl Tracks {
             _ => {
                 let progress = same.map_or_else(|| Progress::new(0), |old| old.settled());
                 let live_at = old.as_ref().map_or(Timestamp::default(), |old| old.live_at());
-                Arc::new(Track::of(run.rider, city.clone(), run.boot, &run.device, progress, live_at))
+                let track = Track::of(run.rider, city.clone(), run.boot, &run.device, progress, live_at);
+                // Where the rider was does not begin anew with the app.
+                if let Some(old) = &old {
+                    *track.hygiene() = old.hygiene().clone();
+                }
+                Arc::new(track)
             }
         };
         // First what is there already, then what the device says about the rest.

@@ -52,7 +52,8 @@ impl TopSpeeds {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PingPolicy {
-    /// The largest radius of 68 % confidence of a point that is taken, metres; 0 for any.
+    /// The largest radius of 68 % confidence of a point that is taken, metres; 0 for any. Receivers under the sky are
+    /// within 5 m and between houses within some tens; a fix by radio masts is off by hundreds.
     pub max_accuracy_m: u32,
     /// Seconds after which a point is too old to be kept: what a shift without a network may last.
     pub max_age_s: u32,
@@ -62,24 +63,26 @@ pub struct PingPolicy {
     pub max_skew_s: u32,
     /// Speeds beyond which a point is not believed.
     pub top_speeds: TopSpeeds,
-    /// Metres that a jump may have at any speed: the errors of two receivers.
+    /// Metres that a jump may have at any speed, beside both reported radii: reflections between houses put a receiver a
+    /// street or two away.
     pub jump_slack_m: u32,
     /// Points that agree with each other after which a rider who jumped is believed to have moved.
     pub believe_after: u32,
-    /// Metres within which a rider at rest is not moved by a point; 0 moves the dot with every point.
+    /// Metres within which a rider at rest is not moved by a point, at least: points of a less exact receiver have one and a
+    /// half of its radius. 0 moves the dot with every point.
     pub rest_radius_m: u32,
     /// What becomes of points that were made up.
     pub mock: MockPoints,
     /// Points per second of device time that are taken, in the long run.
     pub max_per_s: f64,
-    /// Points that may come at once beyond that.
+    /// Points that may come at once beyond that, in server time: the backlog of a device that had no network.
     pub burst: u32,
     /// Whether refused points are kept with their reason; never those of riders off duty.
     pub keep_refused: bool,
     /// Seconds between two stored points of a rider who carries nothing, at least, unless `idle_store_move_m` apart; 0
     /// stores every point.
     pub idle_store_every_s: u32,
-    /// Metres after which the next point of a rider who carries nothing is stored in any case.
+    /// Metres after which the next point of a rider who carries nothing is stored in any case; 0 looks at the time only.
     pub idle_store_move_m: u32,
     /// Seconds between the pings of a rider with an open offer or on the way to a pickup; the city's `ping_interval_s` when
     /// that is shorter.
@@ -89,6 +92,8 @@ pub struct PingPolicy {
     pub still_interval_s: u32,
     /// Seconds within `rest_radius_m` after which a rider stands still.
     pub still_after_s: u32,
+    /// Days for which refused points are kept.
+    pub keep_refused_days: u32,
 }
 
 impl Default for PingPolicy {
@@ -104,13 +109,15 @@ impl Default for PingPolicy {
             rest_radius_m: 10,
             mock: MockPoints::Flag,
             max_per_s: 5.0,
-            burst: 500,
+            // A day without a network, one point every 5 s, and room for a denser one.
+            burst: 20_000,
             keep_refused: false,
             idle_store_every_s: 30,
             idle_store_move_m: 100,
             pickup_interval_s: 3,
             still_interval_s: 15,
             still_after_s: 120,
+            keep_refused_days: 7,
         }
     }
 }
@@ -142,6 +149,21 @@ impl PingPolicy {
         if self.burst == 0 {
             return bad("pings.burst", "must be at least 1");
         }
+        if self.max_skew_s > 7 * 86_400 {
+            return bad("pings.max_skew_s", "must not exceed 604,800");
+        }
+        if self.jump_slack_m > 100_000 {
+            return bad("pings.jump_slack_m", "must not exceed 100,000");
+        }
+        if self.rest_radius_m > 1_000 {
+            return bad("pings.rest_radius_m", "must not exceed 1,000");
+        }
+        if self.idle_store_every_s > 3_600 {
+            return bad("pings.idle_store_every_s", "must not exceed 3,600");
+        }
+        if !(1..=365).contains(&self.keep_refused_days) {
+            return bad("pings.keep_refused_days", "must lie in 1..=365");
+        }
         if self.pickup_interval_s == 0 {
             return bad("pings.pickup_interval_s", "must be at least 1");
         }
@@ -149,5 +171,35 @@ impl PingPolicy {
             return bad("pings.still_interval_s", "must be at least 1");
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_that_was_stored_before_loads_and_takes_the_defaults_for_the_rest() {
+        let old: PingPolicy =
+            serde_json::from_str(r#"{"max_accuracy_m": 100, "burst": 500, "mock": "refuse"}"#).unwrap();
+        assert_eq!(old.validate(), Ok(()));
+        assert_eq!((old.max_accuracy_m, old.burst, old.mock), (100, 500, MockPoints::Refuse));
+        assert_eq!((old.keep_refused_days, old.keep_refused), (7, false));
+        assert_eq!(PingPolicy::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn numbers_out_of_bounds_are_named() {
+        let policy = PingPolicy::default;
+        for (policy, field) in [
+            (PingPolicy { max_skew_s: 604_801, ..policy() }, "pings.max_skew_s"),
+            (PingPolicy { jump_slack_m: 100_001, ..policy() }, "pings.jump_slack_m"),
+            (PingPolicy { rest_radius_m: 1_001, ..policy() }, "pings.rest_radius_m"),
+            (PingPolicy { idle_store_every_s: 3_601, ..policy() }, "pings.idle_store_every_s"),
+            (PingPolicy { keep_refused_days: 0, ..policy() }, "pings.keep_refused_days"),
+            (PingPolicy { max_per_s: f64::NAN, ..policy() }, "pings.max_per_s"),
+        ] {
+            assert_eq!(policy.validate().map_err(|bad| bad.field), Err(field));
+        }
     }
 }

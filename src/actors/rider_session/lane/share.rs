@@ -132,6 +132,7 @@ mod tests {
                 heading_deg: None,
                 flags: 0,
                 store: true,
+                dot: Some(Position::new(1.0, 2.0).unwrap()),
             }
         };
         frames.iter().map(point).collect()

@@ -23,22 +23,21 @@ pub(super) enum AckTimer {
 
 impl RiderSession {
     pub(super) fn points(&mut self, judged: Judged, ctx: &mut Context) {
-        let figures = &self.deps.0.figures;
-        figures.live_pings.inc_by(judged.points.len() as u64 - judged.late);
-        if judged.late > 0 {
-            figures.late_pings.inc_by(judged.late);
-        }
-        if judged.given_up > 0 {
-            figures.given_up_pings.inc_by(judged.given_up);
-        }
-        for refused in &judged.refused {
-            figures.refused_pings.inc(&refused.reason);
-        }
+        self.deps.0.figures.points.count(&judged);
+        self.deps.0.refused.keep(judged.kept);
         if let Some(city) = &self.city {
             self.protocol.located(&city.rules(), judged.live);
             self.lane.take(city, self.arrived, judged.points);
         }
         self.arm_ack(ctx);
+    }
+
+    /// Points that were left out of the log at first and are wanted after all.
+    pub(super) fn store_boundary(&mut self) {
+        let points = self.protocol.take_boundary();
+        if let Some(city) = self.city.as_ref().filter(|_| !points.is_empty()) {
+            self.lane.take(city, self.arrived, points);
+        }
     }
 
     pub(super) fn ack(&mut self, ctx: &mut Context) {

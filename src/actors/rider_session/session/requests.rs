@@ -32,6 +32,7 @@ impl RiderSession {
                 return;
             }
             let reply = session.protocol.answered(session.deps.0.clock.now(), &id, &request, result);
+            session.store_boundary();
             for _ in 0..reply.times {
                 session.say(&reply.frame, ctx);
             }
