@@ -244,9 +244,11 @@ pub enum Down {
         /// Why.
         why: String,
     },
-    /// Ping at this interval from now on.
+    /// Ping at this interval from now on: the next point is due so long after the last one, at once when that is over. It
+    /// follows what the rider does and how pressed the server is: shorter with an open offer and on the way to a pickup,
+    /// longer at rest, on a break and under load. A shorter interval is told at once, a longer one after some seconds.
     PingInterval {
-        /// Milliseconds.
+        /// Milliseconds of server time.
         ms: u64,
     },
     /// A frame was refused.
@@ -276,7 +278,7 @@ pub struct Welcome {
     pub server_time: i64,
     /// How fast the server's clock runs against real time; 1 in production.
     pub clock_speed: f64,
-    /// Milliseconds of server time between pings.
+    /// Milliseconds of server time between pings, as of now; [`Down::PingInterval`] changes it.
     pub ping_interval_ms: u64,
     /// The city in which the rider is live.
     pub city: String,

@@ -77,6 +77,7 @@ pub struct Bed {
     pub launcher: Launcher,
     pub code: CityCode,
     pub storage: Availability,
+    pub metrics: Metrics,
 }
 
 impl Bed {
@@ -125,7 +126,7 @@ impl Bed {
             take_over,
         };
         let launcher = Launcher::launch(deps, vec![pune(status)]).await.unwrap();
-        Self { db, clock, cache, launcher, code, storage }
+        Self { db, clock, cache, launcher, code, storage, metrics }
     }
 
     /// Its handle.

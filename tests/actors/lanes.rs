@@ -1,13 +1,14 @@
 //! The way of the points from sockets to a city that does not keep up, and to the log.
 
 use dispatch_engine::{
-    actors::{gate::Permit, rider_session::Options},
+    actors::{gate::Permit, order_journal, rider_session::Options},
     clock::Clock,
-    domain::ids::RiderId,
+    domain::{city::CityStatus, ids::RiderId},
 };
 use serde_json::json;
 
 use crate::{
+    bed::{Bed, at},
     played_city::{Seen, Stage},
     rider_sockets::Device,
     support::until,
@@ -34,7 +35,8 @@ impl Sender {
         while self.device.next().await["stored_to"].as_u64() != Some(self.seq) {}
     }
 
-    fn seen(&self, seen: &Seen) -> Vec<f64> {
+    /// The positions that a city saw of the rider.
+    fn in_city(&self, seen: &Seen) -> Vec<f64> {
         seen.fixes.iter().filter(|fix| fix.rider == self.rider).map(|fix| fix.position.lat()).collect()
     }
 }
@@ -70,14 +72,16 @@ async fn a_full_city_gets_the_newest_position_per_rider_and_the_log_gets_everyth
     }
     two.stored(12.4).await;
     assert!(stage.seen().fixes.is_empty(), "there was no room");
-    assert_eq!((dropped(&stage, "superseded"), figure(&stage, "dispatch_ping_lane_depth")), (2, 2));
+    let waits = || (dropped(&stage, "superseded"), figure(&stage, "dispatch_ping_lane_depth")) == (2, 2);
+    until("the newest wait", || waits().then_some(())).await;
 
     drop(queue);
     stage.until("both positions", |seen| seen.fixes.len() == 2).await;
-    assert_eq!((one.seen(&stage.seen()), two.seen(&stage.seen())), (vec![12.3], vec![12.4]));
+    assert_eq!(one.in_city(&stage.seen()), [12.3]);
+    assert_eq!(two.in_city(&stage.seen()), [12.4]);
     until("nothing waits", || (figure(&stage, "dispatch_ping_lane_depth") == 0).then_some(())).await;
     one.stored(12.5).await;
-    stage.until("the next position", |seen| one.seen(seen) == [12.3, 12.5]).await;
+    stage.until("the next position", |seen| one.in_city(seen) == [12.3, 12.5]).await;
     assert_eq!((dropped(&stage, "superseded"), dropped(&stage, "city_gone")), (2, 0));
     assert_eq!(figure(&stage, "dispatch_location_log_stored_total"), 5);
 }
@@ -90,10 +94,12 @@ async fn only_so_many_positions_wait_for_a_full_city() {
     one.stored(12.1).await;
     two.stored(12.2).await;
     one.stored(12.3).await;
-    assert_eq!((dropped(&stage, "overflow"), dropped(&stage, "superseded")), (1, 1));
+    let counted = || (dropped(&stage, "overflow"), dropped(&stage, "superseded")) == (1, 1);
+    until("both are counted", || counted().then_some(())).await;
     drop(queue);
     stage.until("the position that waited", |seen| !seen.fixes.is_empty()).await;
-    assert_eq!((one.seen(&stage.seen()), two.seen(&stage.seen())), (vec![12.3], vec![]));
+    assert_eq!(one.in_city(&stage.seen()), [12.3]);
+    assert!(two.in_city(&stage.seen()).is_empty());
 }
 
 #[actix_web::test]
@@ -118,4 +124,12 @@ async fn the_way_of_a_frame_is_measured() {
     stage.until("both positions", |seen| seen.fixes.len() == 2).await;
     until("both measured", || (figure(&stage, "dispatch_ping_lane_seconds_count") == 2).then_some(())).await;
     assert_eq!(figure(&stage, "dispatch_ping_lane_points_count"), 2);
+
+    // The other end of the way is the index of a real city; the one above is played.
+    let bed = Bed::new(CityStatus::Live, order_journal::Options::default()).await;
+    let rider = bed.rider(at(18.52, 73.85)).await;
+    bed.ping(&rider);
+    let measured = || bed.metrics.render().unwrap().contains("dispatch_ping_to_index_seconds_count 2");
+    until("two batches in the index", || measured().then_some(())).await;
+    bed.stop().await;
 }

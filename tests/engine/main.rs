@@ -8,6 +8,7 @@ mod explanations;
 mod forward;
 mod frames;
 mod harness;
+mod locate;
 mod nearby;
 mod offers;
 mod offers_restart;

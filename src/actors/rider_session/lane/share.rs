@@ -178,6 +178,7 @@ mod tests {
         let mut points = frames(&[(1, 1), (2, 2), (3, 3), (1, 4)]);
         let mut late = frames(&[(4, 5)]);
         late[0].flags = flags::LATE;
+        late[0].dot = None;
         points.extend(late);
         let dropped = share.keep(&PointBatch(points.into()), start, 2);
         assert_eq!(dropped, Dropped { superseded: 1, overflow: 1 });
