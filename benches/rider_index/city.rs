@@ -13,6 +13,7 @@ use dispatch_engine::{
         position::Position,
         rider::{KycStatus, RiderProfile, RiderStatus, Vehicle},
         steering::Priority,
+        tags::Tags,
         time::Timestamp,
     },
     engine::{
@@ -167,6 +168,7 @@ fn profile(id: RiderId) -> RiderProfile {
         kyc: KycStatus::Approved,
         vehicle: Vehicle::Motorcycle,
         capacity_units: 10,
+        tags: Tags::NONE,
     }
 }
 
@@ -205,6 +207,7 @@ fn carried(rider: RiderId) -> (OrderSpec, OrderState) {
         metadata: serde_json::Map::new(),
         placed_at: START,
         otp_digest: None,
+        needs_tags: Tags::NONE,
     };
     let state = OrderState {
         status: OrderStatus::PickedUp,

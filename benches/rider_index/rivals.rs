@@ -3,7 +3,7 @@
 use std::{hint::black_box, time::Duration};
 
 use dispatch_engine::{
-    domain::{ids::RiderId, rider::Vehicle},
+    domain::{ids::RiderId, rider::Vehicle, tags::Tags},
     engine::rider_index::{Means, RiderIndex},
 };
 use nix::time::{ClockId, clock_gettime};
@@ -46,7 +46,11 @@ impl Rival for Ours {
 
     fn put(&mut self, pings: &[(usize, Ping)]) -> Anyhow<()> {
         for (_, ping) in pings {
-            self.0.put(ping.rider, ping.position, Means { vehicle: Vehicle::Motorcycle, free_units: 10 });
+            self.0.put(
+                ping.rider,
+                ping.position,
+                Means { vehicle: Vehicle::Motorcycle, free_units: 10, tags: Tags::NONE },
+            );
         }
         Ok(())
     }

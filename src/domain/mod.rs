@@ -13,6 +13,7 @@ pub mod policy;
 pub mod position;
 pub mod rider;
 pub mod steering;
+pub mod tags;
 pub mod text;
 pub mod time;
 pub mod wallet;

@@ -16,6 +16,7 @@ use super::{
     counts::{OrderShare, RiderShare},
     effect::{DisputeRecord, OfferRecord, OrderState},
     forward::{Outlook, Stands},
+    rider_index::Ticket,
     view::{StopKind, WaitReason},
 };
 
@@ -67,6 +68,32 @@ pub(super) struct LiveRider {
     pub next_pending: u32,
     /// Why the stored duty is in force.
     pub duty_why: Option<DutyReason>,
+    /// Finds the rider in the index in which the rider stands.
+    pub ticket: Ticket,
+    /// Whether the rider is among those who changed since the last `take_changes`.
+    pub touched: Mark,
+}
+
+/// A mark that says nothing of a rider's future.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Mark(bool);
+
+impl Mark {
+    /// Sets it; whether it was not set.
+    pub const fn set(&mut self) -> bool {
+        !std::mem::replace(&mut self.0, true)
+    }
+
+    /// Takes it back.
+    pub const fn unset(&mut self) {
+        self.0 = false;
+    }
+}
+
+impl std::fmt::Debug for Mark {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Mark(..)")
+    }
 }
 
 impl LiveRider {
@@ -96,6 +123,8 @@ impl LiveRider {
             stored_next: None,
             next_pending: 0,
             duty_why: None,
+            ticket: Ticket::NONE,
+            touched: Mark(false),
         }
     }
 }

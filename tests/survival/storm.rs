@@ -203,6 +203,7 @@ async fn found(rest: &Rest, plan: &Plan) -> (Vec<Uuid>, Vec<Uuid>) {
             city: CITY.into(),
             vehicle: "motorcycle".into(),
             capacity_units: None,
+            tags: vec![],
             kyc_status: Some("APPROVED".into()),
         };
         riders.push(id(rest.make("/v1/riders", &admin, &rider).await));
