@@ -35,6 +35,9 @@ const START: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 /// Fixes per message of a lane.
 const BATCH: usize = 250;
 
+/// Rounds of pings before anything counts.
+const WARM: u32 = 2;
+
 /// What the riders do.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Work {
@@ -84,9 +87,9 @@ pub fn measure(n: usize, life: Life, work: Work, effort: &Effort) -> Anyhow<Figu
     let step = |now: Timestamp, sent: usize| now + Duration::from_millis((sent * 5_000 / n.max(1)) as u64);
     let (mut figures, mut fix, mut changes, mut ticks) = (0_u64, Duration::ZERO, Duration::ZERO, Vec::new());
     let mut round = first;
-    let mut warm = 0;
-    let until = Instant::now() + effort.patience * 2;
-    while Instant::now() < until {
+    let mut warm = 0_u32;
+    let mut until = Instant::now();
+    while warm <= WARM || Instant::now() < until {
         let begin = now;
         let (mut shown, mut ticked) = (now, now);
         for (index, pings) in round.chunks(BATCH).enumerate() {
@@ -99,23 +102,26 @@ pub fn measure(n: usize, life: Life, work: Work, effort: &Effort) -> Anyhow<Figu
             });
             let command = Command::Fixes(batch.collect());
             let spent = timed(|| drop(city.apply(now, command)))?;
-            if warm >= 2 {
+            if warm >= WARM {
                 fix += spent;
                 figures += pings.len() as u64;
             }
             if now.since(shown) >= Duration::from_millis(500) {
                 shown = now;
                 let spent = timed(|| drop(city.take_changes(now)))?;
-                changes += if warm >= 2 { spent } else { Duration::ZERO };
+                changes += if warm >= WARM { spent } else { Duration::ZERO };
             }
             if now.since(ticked) >= Duration::from_secs(1) {
                 ticked = now;
                 let spent = timed(|| drop(city.apply(now, Command::Tick)))?;
-                ticks.extend((warm >= 2).then_some(spent));
+                ticks.extend((warm >= WARM).then_some(spent));
             }
         }
         now = begin + Duration::from_secs(5);
         warm += 1;
+        if warm == WARM {
+            until = Instant::now() + effort.patience * 2;
+        }
         round = fleet.round();
     }
     let counts = city.counts(now);

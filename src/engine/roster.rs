@@ -18,14 +18,17 @@ pub(super) struct Slot(usize);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Roster {
     slots: Vec<Option<LiveRider>>,
-    free: Vec<usize>,
-    by_id: HashTable<usize>,
+    free: Vec<Slot>,
+    /// With the ids beside the slots, so that a search reads no records.
+    by_id: HashTable<(RiderId, Slot)>,
+    looks: Looks,
 }
 
 impl Roster {
     /// The slot of a rider who is live here.
     pub fn slot(&self, rider: RiderId) -> Option<Slot> {
-        self.by_id.find(hash(rider), |slot| id_at(&self.slots, *slot) == Some(rider)).copied().map(Slot)
+        self.looks.add(1);
+        self.by_id.find(hash(rider), |(id, _)| *id == rider).map(|(_, slot)| *slot)
     }
 
     /// The rider in a slot.
@@ -60,31 +63,30 @@ impl Roster {
 
     /// A rider, who is put in first if need be.
     pub fn get_or_insert_with(&mut self, rider: RiderId, new: impl FnOnce() -> LiveRider) -> &mut LiveRider {
-        if let Some(Slot(slot)) = self.slot(rider) {
-            return self.slots[slot].get_or_insert_with(new);
-        }
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            self.slots.len() - 1
+        let slot = self.slot(rider).unwrap_or_else(|| {
+            let slot = self.free.pop().unwrap_or_else(|| {
+                self.slots.push(None);
+                Slot(self.slots.len() - 1)
+            });
+            self.by_id.insert_unique(hash(rider), (rider, slot), |(id, _)| hash(*id));
+            slot
         });
-        let Self { slots, by_id, .. } = self;
-        by_id.insert_unique(hash(rider), slot, |slot| id_at(slots, *slot).map_or(0, hash));
-        self.slots[slot].get_or_insert_with(new)
+        self.slots[slot.0].get_or_insert_with(new)
     }
 
     /// Takes a rider out.
     pub fn remove(&mut self, rider: &RiderId) -> Option<LiveRider> {
-        let Self { slots, by_id, .. } = self;
-        let entry = by_id.find_entry(hash(*rider), |slot| id_at(slots, *slot) == Some(*rider)).ok()?;
-        let (slot, _) = entry.remove();
+        let entry = self.by_id.find_entry(hash(*rider), |(id, _)| id == rider).ok()?;
+        let ((_, slot), _) = entry.remove();
         self.free.push(slot);
-        self.slots[slot].take()
+        self.slots[slot.0].take()
     }
 
     /// Everybody, in the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = (&RiderId, &LiveRider)> {
         let mut all: Vec<_> = self.slots.iter().flatten().map(|live| (&live.profile.id, live)).collect();
         all.sort_unstable_by_key(|(rider, _)| **rider);
+        self.looks.add(all.len());
         all.into_iter()
     }
 
@@ -99,6 +101,35 @@ impl Roster {
     }
 }
 
-fn id_at(slots: &[Option<LiveRider>], slot: usize) -> Option<RiderId> {
-    slots.get(slot)?.as_ref().map(|live| live.profile.id)
+/// Riders who were looked at, be it by id or one by one; only tests count them.
+#[cfg(not(test))]
+#[derive(Clone, Debug, Default)]
+struct Looks;
+
+#[cfg(not(test))]
+impl Looks {
+    const fn add(&self, _: usize) {}
 }
+
+#[cfg(test)]
+#[derive(Clone, Debug, Default)]
+struct Looks(std::cell::Cell<usize>);
+
+#[cfg(test)]
+impl Looks {
+    fn add(&self, looks: usize) {
+        self.0.update(|before| before + looks);
+    }
+}
+
+#[cfg(test)]
+impl Roster {
+    /// Riders who were looked at since the last call.
+    pub fn take_looks(&self) -> usize {
+        self.looks.0.take()
+    }
+}
+
+#[cfg(test)]
+#[path = "looks_tests.rs"]
+mod tests;

@@ -19,4 +19,5 @@ mod scenarios;
 mod search_end;
 mod simulation;
 mod sweeps;
+mod tags;
 mod waking;

@@ -7,10 +7,13 @@
 //! Beyond it the rider changes leaves, and only the first rider of a square and the last one touch the R-tree. A search
 //! goes by lower bounds of squares and leaves and ranks by true positions (`nearest`), so it is exact.
 //!
-//! Costs, with n riders: `put` O(1) within the leaf, else O(log n); `remove` O(log n); the nearest k O(k + log n). None of
-//! them depends on how many riders stand on one spot; only a search for means that most of a crowd lack goes through it.
-//! Memory: about 100 bytes per rider in a city of 100,000, as the benchmark `rider_index` measures: 24 for the seat, 32
-//! for each place in leaves that are three fifths full, 10 for finding the id, the rest for nodes.
+//! What riders come with (vehicle, room, tags) is kept once per combination (`kits`), and a search passes over riders who
+//! lack what is needed before it ranks them.
+//!
+//! Costs, with n riders: `put` and `shift` O(1) within the leaf, else O(log n); `remove` O(log n); the nearest k
+//! O(k + log n). None of them depends on how many riders stand on one spot; only a search for means that most of a crowd lack
+//! goes through it. Memory: about 100 bytes per rider in a city of 100,000, as the benchmark `rider_index` measures: 24 for
+//! the seat, 32 for each place in leaves that are three fifths full, 10 for finding the id, the rest for nodes.
 
 mod cells;
 mod ground;
