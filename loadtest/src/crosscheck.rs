@@ -257,6 +257,7 @@ mod tests {
             end_reason: is_end(status).then(|| "why".into()),
             size_units: 1,
             vehicle_need: None,
+            needs_tags: vec![],
             cash_to_collect: money.clone(),
             payout: money,
             offers_tried: 0,

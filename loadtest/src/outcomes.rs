@@ -176,6 +176,7 @@ mod tests {
             end_reason: end_reason.map(str::to_owned),
             size_units: 1,
             vehicle_need: None,
+            needs_tags: vec![],
             cash_to_collect: money.clone(),
             payout: money,
             offers_tried: 2,

@@ -311,6 +311,7 @@ async fn rider(api: &Api, plan: &Plan, seat: &Seat, run: &str, seed: u64, index:
             city: plan.cities[seat.city].clone(),
             vehicle: seat.vehicle.to_string(),
             capacity_units: None,
+            tags: vec![],
             kyc_status: Some("APPROVED".to_owned()),
         };
         match api.create_rider(&body).await {

@@ -15,6 +15,7 @@ pub mod polyline;
 pub mod position;
 pub mod rider;
 pub mod steering;
+pub mod tags;
 pub mod text;
 pub mod time;
 pub mod wallet;

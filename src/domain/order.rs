@@ -16,6 +16,7 @@ use super::{
     otp::OtpDigest,
     position::Position,
     rider::Vehicle,
+    tags::Tags,
     text::named_enum,
     time::Timestamp,
 };
@@ -234,6 +235,8 @@ pub struct OrderSpec {
     pub placed_at: Timestamp,
     /// The digest of the code that the recipient gives to the rider; without it nobody asks for one.
     pub otp_digest: Option<OtpDigest>,
+    /// What its rider must bring along or may carry.
+    pub needs_tags: Tags,
 }
 
 impl OrderSpec {

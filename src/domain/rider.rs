@@ -2,6 +2,7 @@
 
 use super::{
     ids::{CityCode, RiderId},
+    tags::Tags,
     text::named_enum,
 };
 
@@ -60,6 +61,8 @@ pub struct RiderProfile {
     pub vehicle: Vehicle,
     /// Size units that the rider's bag or vehicle holds.
     pub capacity_units: u32,
+    /// What the rider brings along or may carry.
+    pub tags: Tags,
 }
 
 impl RiderProfile {

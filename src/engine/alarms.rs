@@ -73,13 +73,12 @@ impl<K: Copy + Ord> Alarms<K> {
 
 impl City {
     /// When a rider must be looked at: when the fix goes stale of one in the index, when one who wants work has been
-    /// silent for long, and for too long, when one with work in hand will soon be free.
-    pub(super) fn rider_due(&self, live: &LiveRider, in_index: bool) -> Option<Timestamp> {
+    /// silent for long, and for too long, when one with work in hand will soon be free, which is at `from`.
+    pub(super) fn rider_due(&self, live: &LiveRider, in_index: bool, from: Option<Timestamp>) -> Option<Timestamp> {
         let policy = &self.settings.policy;
         let stale = live.fix.filter(|_| in_index).map(|fix| fix.received_at + policy.fix_freshness() + INSTANT);
-        let soon = live.outlook.filter(|_| !in_index).and_then(|_| self.forward_from(live));
         // Who could have been offered more work at the last tick was looked at by it.
-        let soon = soon.filter(|from| self.last_tick.is_none_or(|tick| *from > tick));
+        let soon = from.filter(|from| !in_index && self.last_tick.is_none_or(|tick| *from > tick));
         [stale, self.silent_at(live), self.warning_due(live), soon].into_iter().flatten().min()
     }
 
@@ -103,7 +102,8 @@ impl City {
 
     /// Sets a rider's alarm anew.
     pub(super) fn watch_rider_again(&mut self, now: Timestamp, rider: RiderId) {
-        let due = self.riders.get(&rider).and_then(|live| self.rider_due(live, self.index.contains(rider)));
+        let due_of = |live| self.rider_due(live, live.stands.in_index(), self.forward_from(live));
+        let due = self.riders.get(&rider).and_then(due_of);
         self.watch_rider(now, rider, due);
     }
 

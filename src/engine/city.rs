@@ -8,6 +8,7 @@ use crate::domain::{
     ids::{OfferId, OrderId, ReplyTo, RiderId, TransitionId},
     order::OrderStatus,
     rider::RiderProfile,
+    tags::Tags,
     time::Timestamp,
 };
 
@@ -23,6 +24,7 @@ use super::{
     operators::Ask,
     order_queue::OrderQueue,
     rider_index::RiderIndex,
+    roster::{Roster, Slot},
     state::{ClosedOffer, Deferred, EndedOrder, LiveOrder, LiveRider, Pending},
     unsaved::Unsaved,
     view::Counts,
@@ -40,7 +42,7 @@ pub struct City {
     pub(super) brain: Brain,
     pub(super) ids: IdSource,
     pub(super) defects: Defects,
-    pub(super) riders: BTreeMap<RiderId, LiveRider>,
+    pub(super) riders: Roster,
     pub(super) orders: BTreeMap<OrderId, LiveOrder>,
     /// Open offers, those on their way to the journal included.
     pub(super) offers: BTreeMap<OfferId, OfferRecord>,
@@ -48,7 +50,8 @@ pub struct City {
     pub(super) scheduled: BTreeSet<(Timestamp, OrderId)>,
     pub(super) queue: OrderQueue,
     pub(super) index: RiderIndex,
-    /// Where the riders are who may not be offered work now: looked at only to explain why they were not asked.
+    /// Where the riders are, or were a moment ago, who may not be offered work now: looked at only to explain why they were
+    /// not asked.
     pub(super) aside: RiderIndex,
     /// Riders in the index who have work in hand.
     pub(super) ahead: usize,
@@ -103,7 +106,8 @@ pub(super) enum Remembered {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Touched {
     pub orders: BTreeSet<OrderId>,
-    pub riders: BTreeSet<RiderId>,
+    /// Each of them once, as its mark says.
+    pub riders: Vec<RiderId>,
     pub ended: Vec<(OrderId, OrderStatus)>,
     pub gone: BTreeSet<RiderId>,
     pub queue: bool,
@@ -120,7 +124,7 @@ impl City {
             brain,
             ids: IdSource::new(seed),
             defects: Defects::default(),
-            riders: BTreeMap::new(),
+            riders: Roster::default(),
             orders: BTreeMap::new(),
             offers: BTreeMap::new(),
             scheduled: BTreeSet::new(),
@@ -242,7 +246,9 @@ impl City {
     }
 
     pub(super) fn touch_rider(&mut self, rider: RiderId) {
-        self.touched.riders.insert(rider);
+        if self.riders.get_mut(&rider).is_some_and(|live| live.touched.set()) {
+            self.touched.riders.push(rider);
+        }
     }
 
     /// Lets a command wait while the journal has a write of its order; `None` when it may go on now.
@@ -261,27 +267,36 @@ impl City {
 
     /// Brings the index in line with a rider: in it stand the riders who may be offered work, the others stand aside.
     pub(super) fn reindex(&mut self, now: Timestamp, rider: RiderId) {
-        let Some(live) = self.riders.get(&rider) else { return };
-        let (before, standing) = (live.stands, self.standing(live, self.is_offerable(now, live)));
-        // Most pings find an alarm that goes off earlier.
-        let due = self.rider_due(live, standing.0.in_index());
-        let due = due.filter(|due| live.look_at.is_none_or(|set| set > *due));
-        self.stand(rider, before, standing);
-        if due.is_some() {
-            self.watch_rider(now, rider, due);
+        if let Some(slot) = self.riders.slot(rider) {
+            self.reindex_at(now, slot);
         }
+    }
+
+    /// As [`Self::reindex`], of the rider in a slot.
+    pub(super) fn reindex_at(&mut self, now: Timestamp, slot: Slot) {
+        let Some(live) = self.riders.at(slot) else { return };
+        let (rider, from) = (live.profile.id, self.forward_from(live));
+        let standing = self.standing(live, self.is_offerable_from(now, live, from));
+        let due = self.rider_due(live, standing.0.in_index(), from);
+        self.stand(slot, standing);
+        self.watch_rider(now, rider, due);
         self.touch_rider(rider);
     }
 
     /// Whether a rider may be asked at all: wants work and may, is connected, fresh, and free or soon free.
     pub(super) fn is_offerable(&self, now: Timestamp, live: &LiveRider) -> bool {
+        self.is_offerable_from(now, live, self.forward_from(live))
+    }
+
+    /// As [`Self::is_offerable`], of a rider who is soon free from `from` on.
+    pub(super) fn is_offerable_from(&self, now: Timestamp, live: &LiveRider, from: Option<Timestamp>) -> bool {
         live.duty == Duty::On
             && live.stored_duty == Duty::On
             && live.next_duty.is_none()
             && live.session.is_some()
             && live.offer.is_none()
             && (live.orders.is_empty()
-                || self.forward_from(live).is_some_and(|from| from <= now)
+                || from.is_some_and(|from| from <= now)
                 || self.defects.has(Defect::OffersToTheBusy))
             && live.reserved.is_none()
             && live.profile.may_work()
@@ -302,6 +317,7 @@ impl City {
             kyc: domain::rider::KycStatus::Pending,
             vehicle: domain::rider::Vehicle::Walking,
             capacity_units: 1,
+            tags: Tags::NONE,
         }
     }
 }

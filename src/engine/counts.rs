@@ -104,6 +104,7 @@ impl City {
                 let share = live.share();
                 self.tally.exchange_rider(live.counted, share);
                 live.counted = share;
+                live.touched.unset();
             }
         }
         for order in &self.touched.orders {

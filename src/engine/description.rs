@@ -56,7 +56,7 @@ impl City {
             tally: _,
             out: effects,
         } = self;
-        for (id, live) in riders {
+        for (id, live) in riders.iter() {
             // A rider stands in the index where the last fix was.
             write!(out, "{id} indexed {} {live:?}", index.contains(*id))?;
         }

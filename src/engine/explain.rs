@@ -35,9 +35,6 @@ const COOLING: usize = 4;
 /// Riders of the index who are looked at.
 const LOOKED_AT: usize = 256;
 
-/// Riders who stand aside and are looked at.
-const LOOKED_ASIDE: usize = 64;
-
 /// Reasons to wait that one tick explains: when a whole city changes its mind (after a restart, above all), the events come
 /// little by little.
 const PER_TICK: usize = 32;
@@ -191,10 +188,8 @@ impl City {
 
     /// Looks at the nearest riders within the radius who may not be offered work.
     fn look_aside(&self, view: &View<'_>, order: &OrderFacts<'_>, look: &mut Look) {
-        for (rider, _) in self.aside.nearest(order.pickup, view.radius_m(order)).take(LOOKED_ASIDE) {
-            if let Some(live) = self.riders.get(&rider) {
-                look.exclude(self.why_aside(view.now, live));
-            }
+        for live in self.aside_around(order, view.radius_m(order)) {
+            look.exclude(self.why_aside(view.now, live));
         }
     }
 

@@ -20,6 +20,7 @@ use super::{
     city::City,
     matching::{OrderFacts, RiderFacts, RiderLookup, View},
     rider_index::Means,
+    roster::Slot,
     state::{LiveFix, LiveOrder, LiveRider, PlanStop},
     view::StopKind,
 };
@@ -33,7 +34,7 @@ pub(super) enum Stands {
     Ready,
     /// Among those who may be offered work, at the end of the plan.
     Ahead,
-    /// Among those who may not be offered work, at the last fix.
+    /// Among those who may not be offered work, near the last fix.
     Aside,
 }
 
@@ -181,7 +182,8 @@ impl City {
     pub(super) fn standing(&self, live: &LiveRider, offerable: bool) -> Standing {
         let Some(fix) = live.fix else { return (Stands::Nowhere, None) };
         let (vehicle, room) = (live.profile.vehicle, live.profile.capacity_units);
-        let means = |units: u32| Means { vehicle, free_units: room.saturating_sub(units) };
+        let tags = || live.profile.tags.clone();
+        let means = |units: u32| Means { vehicle, free_units: room.saturating_sub(units), tags: tags() };
         match (offerable, live.outlook) {
             (true, Some(outlook)) => (Stands::Ahead, Some((outlook.ends_at, means(outlook.units)))),
             (true, None) if live.orders.is_empty() => (Stands::Ready, Some((fix.position, means(0)))),
@@ -191,10 +193,12 @@ impl City {
     }
 
     /// Puts a rider where the rider is to stand, and takes the rider from where that was.
-    pub(super) fn stand(&mut self, rider: RiderId, before: Stands, (stands, place): Standing) {
+    pub(super) fn stand(&mut self, slot: Slot, (stands, place): Standing) {
+        let Some(live) = self.riders.at_mut(slot) else { return };
+        let (rider, before) = (live.profile.id, std::mem::replace(&mut live.stands, stands));
         if let Some((position, means)) = place {
             let index = if stands.in_index() { &mut self.index } else { &mut self.aside };
-            index.put(rider, position, means);
+            live.ticket = index.put(rider, position, means);
         }
         if stands == before {
             return;
@@ -207,16 +211,15 @@ impl City {
         }
         self.ahead += usize::from(stands == Stands::Ahead);
         self.ahead -= usize::from(before == Stands::Ahead);
-        if let Some(live) = self.riders.get_mut(&rider) {
-            live.stands = stands;
-        }
     }
 
     /// Takes a rider out of those who may be offered work.
     pub(super) fn step_aside(&mut self, rider: RiderId) {
-        if let Some(live) = self.riders.get(&rider) {
-            let (before, standing) = (live.stands, self.standing(live, false));
-            self.stand(rider, before, standing);
+        if let Some(slot) = self.riders.slot(rider)
+            && let Some(live) = self.riders.at(slot)
+        {
+            let standing = self.standing(live, false);
+            self.stand(slot, standing);
         }
     }
 
@@ -279,6 +282,7 @@ impl LiveOrder {
             due_at: self.state.due_at,
             size_units: self.spec.size_units,
             vehicle_need: self.spec.vehicle_need,
+            needs_tags: &self.spec.needs_tags,
             refusals: &self.refusals,
             holder: self.state.custody.custodian(),
             asked: self.offers.len(),

@@ -12,10 +12,11 @@ use crate::domain::{
 
 use super::{
     alarms::INSTANT,
+    aside::SLACK_M,
     city::City,
     forward::Stands,
     snapshot::stops_left,
-    state::{Deed, LiveOrder, Then},
+    state::{Deed, LiveOrder, LiveRider, Then},
 };
 
 /// The largest `offer_batch` of a policy.
@@ -49,7 +50,7 @@ fn ensure(holds: bool, words: impl FnOnce() -> String) -> Result<(), Broken> {
 fn orders_stand_in_one_place(city: &City) -> Result<(), Broken> {
     let scheduled: BTreeSet<_> = city.scheduled.iter().map(|(_, order)| *order).collect();
     let mut held: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for (rider, live) in &city.riders {
+    for (rider, live) in city.riders.iter() {
         live.orders.iter().for_each(|order| held.entry(*order).or_default().push(*rider));
     }
     for (id, live) in &city.orders {
@@ -86,7 +87,7 @@ fn custody_agrees(live: &LiveOrder) -> Result<(), Broken> {
 fn riders_agree_with_orders(city: &City) -> Result<(), Broken> {
     // By a policy that was lowered meanwhile, a rider may hold more than is offered now.
     let capacity = usize::try_from(city.most_active).unwrap_or(usize::MAX);
-    for (id, live) in &city.riders {
+    for (id, live) in city.riders.iter() {
         ensure(live.orders.len() <= capacity, || format!("{id:?} holds {:?}", live.orders))?;
         let mut wanted = Vec::new();
         for order in &live.orders {
@@ -154,7 +155,7 @@ fn duties_agree(city: &City) -> Result<(), Broken> {
         .collect();
     let forgotten = asked.iter().find(|id| !city.riders.contains_key(id));
     ensure(forgotten.is_none(), || format!("a duty of {forgotten:?} is with the journal and its rider is forgotten"))?;
-    for (id, live) in &city.riders {
+    for (id, live) in city.riders.iter() {
         let settled = live.duty == live.stored_duty || asked.contains(id) || city.duty_unsaved.contains_key(id);
         ensure(settled, || format!("{id:?} is {} and stored as {} for good", live.duty, live.stored_duty))?;
     }
@@ -163,7 +164,7 @@ fn duties_agree(city: &City) -> Result<(), Broken> {
 
 fn index_agrees(city: &City, now: Timestamp) -> Result<(), Broken> {
     let (mut indexed, mut ahead, mut aside) = (0, 0, 0);
-    for (id, live) in &city.riders {
+    for (id, live) in city.riders.iter() {
         let in_index = city.index.contains(*id);
         indexed += usize::from(in_index);
         ahead += usize::from(live.stands == Stands::Ahead);
@@ -173,6 +174,7 @@ fn index_agrees(city: &City, now: Timestamp) -> Result<(), Broken> {
             format!("{id:?} is busy and indexed as idle")
         })?;
         ensure((live.stands == Stands::Aside) == city.aside.contains(*id), || format!("{id:?} stands aside or not"))?;
+        stands_where_it_says(city, live)?;
         // Who will soon be free joins the index by the next tick.
         let soon = city.forward_from(live).is_some_and(|from| city.last_tick.is_none_or(|tick| from > tick));
         // A rider who has just gone stale stays in the index until the next tick; matching looks at the age itself.
@@ -187,6 +189,21 @@ fn index_agrees(city: &City, now: Timestamp) -> Result<(), Broken> {
     ensure(indexed == city.index.len(), || "the index holds an unknown rider".to_owned())
 }
 
+/// The index has a rider's place and means: the place of the last fix, or a moment ago for who stands aside, or where the
+/// plan ends.
+fn stands_where_it_says(city: &City, live: &LiveRider) -> Result<(), Broken> {
+    let (stands, Some((position, means))) = city.standing(live, live.stands.in_index()) else { return Ok(()) };
+    let index = if stands.in_index() { &city.index } else { &city.aside };
+    let slack_m = if stands == Stands::Aside { SLACK_M } else { 1e-6 };
+    let found = index.find(live.profile.id, position);
+    let agrees = found.is_some_and(|(metres, has, ticket)| {
+        stands == live.stands && metres <= slack_m && *has == means && ticket == live.ticket
+    });
+    ensure(agrees, || {
+        format!("{:?} is {stands:?} at {position:?} with {means:?} and found as {found:?}", live.profile.id)
+    })
+}
+
 fn counts_agree(city: &City, now: Timestamp) -> Result<(), Broken> {
     let (kept, counted) = (city.counts(now), city.recount(now));
     ensure(kept == counted, || format!("{kept:?} is shown, and there are {counted:?}"))
@@ -196,7 +213,7 @@ fn counts_agree(city: &City, now: Timestamp) -> Result<(), Broken> {
 fn alarms_agree(city: &City, now: Timestamp) -> Result<(), Broken> {
     let by = |due: Timestamp| due.max(now + INSTANT);
     let mut set = 0;
-    for (id, live) in &city.riders {
+    for (id, live) in city.riders.iter() {
         set += usize::from(live.look_at.is_some());
         ensure(live.look_at.is_none_or(|at| city.rider_alarms.is_set(at, *id)), || {
             format!("{id:?} is not looked at at {:?}", live.look_at)
@@ -204,7 +221,7 @@ fn alarms_agree(city: &City, now: Timestamp) -> Result<(), Broken> {
         let in_index = city.index.contains(*id);
         let missed = in_index && city.last_tick.is_some_and(|tick| !city.is_fresh(tick, live));
         ensure(!missed, || format!("{id:?} was stale at the last tick and is in the index"))?;
-        let due = city.rider_due(live, in_index);
+        let due = city.rider_due(live, in_index, city.forward_from(live));
         ensure(due.is_none_or(|due| live.look_at.is_some_and(|at| at <= by(due))), || {
             format!("{id:?} is looked at at {:?}, not at {due:?}", live.look_at)
         })?;
@@ -250,7 +267,7 @@ fn operations_agree(city: &City, now: Timestamp) -> Result<(), Broken> {
             ensure(given.insert(*rider, *order).is_none(), || format!("{rider:?} is given two orders at once"))?;
         }
     }
-    for (id, live) in &city.riders {
+    for (id, live) in city.riders.iter() {
         ensure(live.reserved == given.get(id).copied(), || {
             format!("{id:?} is kept free for {:?} and given {:?}", live.reserved, given.get(id))
         })?;

@@ -3,6 +3,7 @@
 
 mod alarms;
 pub mod answered;
+mod aside;
 pub mod audit;
 mod change;
 mod city;
@@ -15,6 +16,7 @@ mod description;
 mod disputes;
 pub mod effect;
 mod explain;
+mod fixes;
 mod forward;
 mod holds;
 mod id_source;
@@ -36,6 +38,7 @@ mod report;
 mod restore;
 pub mod rider_index;
 mod riders;
+mod roster;
 mod search_end;
 mod snapshot;
 mod state;

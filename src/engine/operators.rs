@@ -2,7 +2,7 @@
 //!
 //! An action waits, like every command of an order, while the journal has a write of it; then it is judged by where the
 //! order stands. What an operator decides is not asked of the rider: refusals, distance, freshness and, with `force`, the
-//! vehicle do not matter. Documents, duty and room do: nobody can override them.
+//! vehicle and the tags do not matter. Documents, duty and room do: nobody can override them.
 
 use serde_json::{Map, Value};
 
@@ -162,6 +162,9 @@ impl City {
         }
         if !force && wanted.spec.vehicle_need.is_some_and(|need| live.profile.vehicle < need) {
             return refuse(OperatorRefusal::RiderUnfit("the vehicle is too small"));
+        }
+        if !force && !live.profile.tags.cover(&wanted.spec.needs_tags) {
+            return refuse(OperatorRefusal::RiderUnfit("a tag that the order needs is missing"));
         }
         Ok(())
     }

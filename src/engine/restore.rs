@@ -130,7 +130,8 @@ impl City {
             let rider = stored.profile.id;
             let (next_duty, duty_why) = (stored.next_duty, stored.duty_why);
             let away = LiveRider::away(stored.profile, stored.duty, now);
-            city.riders.insert(rider, LiveRider { next_duty, stored_next: next_duty, duty_why, ..away });
+            let restored = LiveRider { next_duty, stored_next: next_duty, duty_why, ..away };
+            city.riders.get_or_insert_with(rider, || restored);
             city.watch_rider_again(now, rider);
             city.touch_rider(rider);
         }
@@ -223,7 +224,7 @@ impl City {
         self.touch_order(order);
         let Some(rider) = rider else { return };
         let profile = self.unknown_profile(rider);
-        let live = self.riders.entry(rider).or_insert_with(|| LiveRider::away(profile, Duty::Off, now));
+        let live = self.riders.get_or_insert_with(rider, || LiveRider::away(profile, Duty::Off, now));
         live.orders.push(order);
         live.plan.extend(stops_left(status, order));
         self.touch_rider(rider);

@@ -13,9 +13,9 @@ use crate::domain::{
 use super::{
     answered::FirstAnswer,
     city::City,
-    command::{Fix, Outcome, Refusal, RiderSync},
+    command::{Outcome, Refusal, RiderSync},
     effect::{DutyWrite, Effect, Notice, Write},
-    state::{LiveFix, LiveRider, Pending, Then},
+    state::{LiveRider, Pending, Then},
 };
 
 impl City {
@@ -33,12 +33,15 @@ impl City {
         {
             return self.refuse(reply, Refusal::CityFull("riders"));
         }
-        let live = self.riders.entry(rider).or_insert_with(|| LiveRider::away(profile.clone(), Duty::Off, now));
+        let live = self.riders.get_or_insert_with(rider, || LiveRider::away(profile.clone(), Duty::Off, now));
         live.session = Some(session);
         live.heard_at = now;
         live.silence_told = false;
         live.warned = false;
-        self.touched.gone.remove(&rider);
+        if self.touched.gone.remove(&rider) {
+            // Who has come back at once is noted anew.
+            self.touched.riders.retain(|touched| *touched != rider);
+        }
         self.update_profile(now, profile);
         if let Some(sync) = self.sync(now, rider) {
             self.reply(reply, Ok(Outcome::Connected(Box::new(sync))));
@@ -94,7 +97,6 @@ impl City {
             }
             self.index.remove(rider);
             self.aside.remove(rider);
-            self.touched.riders.remove(&rider);
             self.touched.gone.insert(rider);
         }
     }
@@ -103,9 +105,7 @@ impl City {
     pub(super) fn hear(&mut self, now: Timestamp, rider: RiderId, session: SessionId) -> bool {
         match self.riders.get_mut(&rider) {
             Some(live) if live.session == Some(session) => {
-                live.heard_at = now;
-                let told = std::mem::take(&mut live.silence_told);
-                if std::mem::take(&mut live.warned) || told {
+                if live.heard(now) {
                     // Silence counts again.
                     self.watch_rider_again(now, rider);
                 }
@@ -113,19 +113,6 @@ impl City {
             }
             _ => false,
         }
-    }
-
-    pub(super) fn fix(&mut self, now: Timestamp, fix: Fix) {
-        if !self.hear(now, fix.rider, fix.session) {
-            return;
-        }
-        let Some(live) = self.riders.get_mut(&fix.rider) else { return };
-        // The lane has taken late points out; this keeps two lanes of one rider in order too.
-        if live.fix.is_some_and(|last| last.recorded_at > fix.recorded_at) {
-            return;
-        }
-        live.fix = Some(LiveFix { position: fix.position, recorded_at: fix.recorded_at, received_at: now });
-        self.reindex(now, fix.rider);
     }
 
     pub(super) fn update_profile(&mut self, now: Timestamp, profile: RiderProfile) {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::problem::{Code, Failure};
 use crate::{
-    domain::{ids::CityCode, order::Place, position::Position},
+    domain::{ids::CityCode, order::Place, position::Position, tags::Tags},
     wire::{LatLon, PlaceBody, json},
 };
 
@@ -56,6 +56,11 @@ pub fn number<T: PartialOrd + std::fmt::Display + Copy>(
         Some(given) if given >= least && given <= most => Ok(given),
         Some(_) => Err(Failure::field(pointer, format!("must lie in {least}..={most}"))),
     }
+}
+
+/// Tags of a rider or an order.
+pub fn tags(pointer: &str, given: &[String]) -> Result<Tags, Failure> {
+    Tags::parse(given).map_err(|error| Failure::field(pointer, error.to_string()))
 }
 
 /// A city's code; one that has no valid form names no city.
@@ -113,6 +118,13 @@ mod tests {
         assert_eq!((failure.code(), failure.problem().pointer.as_deref()), (Code::OutOfWorld, Some("/drop")));
         let nowhere = PlaceBody { lat: 0.0, lon: 0.0, hint: None };
         assert_eq!(place("/drop", &nowhere).unwrap_err().code(), Code::NullIsland);
+    }
+
+    #[test]
+    fn tags_name_their_field() {
+        assert!(tags("/tags", &["cod".to_owned()]).is_ok());
+        let failure = tags("/tags", &["Cash on delivery".to_owned()]).unwrap_err();
+        assert_eq!((failure.code(), failure.problem().pointer.as_deref()), (Code::InvalidField, Some("/tags")));
     }
 
     #[test]

@@ -50,6 +50,7 @@ pub fn rider_body(rider: StoredRider) -> RiderBody {
         duty: rider.duty,
         duty_since: rider.duty_since,
         created_at: rider.created_at,
+        tags: rider.tags,
     }
 }
 
@@ -94,6 +95,7 @@ pub fn order_body(order: StoredOrder, reader: &Principal) -> OrderBody {
         hold,
         events: None,
         contact: None,
+        needs_tags: order.needs_tags,
     }
 }
 

@@ -208,6 +208,7 @@ fn spec(deps: &Deps, id: OrderId, merchant: MerchantId, given: NewOrder, terms: 
         metadata: check::metadata("/metadata", given.metadata)?,
         placed_at: now,
         otp_digest,
+        needs_tags: check::tags("/needs_tags", &given.needs_tags)?,
     })
 }
 

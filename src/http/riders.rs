@@ -86,6 +86,7 @@ pub async fn create_rider(
         kyc,
         vehicle: Vehicle::parse(&given.vehicle).map_err(|e| Failure::field("/vehicle", e.to_string()))?,
         capacity_units: i32::try_from(capacity).map_err(Failure::internal)?,
+        tags: check::tags("/tags", &given.tags)?,
     };
     match store::riders::insert(&deps.db, &rider, deps.clock.now()).await? {
         Inserted::Stored(rider) => {

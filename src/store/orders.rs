@@ -53,6 +53,7 @@ pub struct StoredOrder {
     pub held_until: Option<DateTime<Utc>>,
     pub hold_reason: Option<String>,
     pub priority: i16,
+    pub needs_tags: Vec<String>,
 }
 
 impl StoredOrder {
@@ -111,7 +112,7 @@ macro_rules! select_orders {
                     ready_at, promise_at, dispatch_at, due_at, assigned_at, picked_up_at, delivered_at, ended_at, \
                     end_reason, size_units, vehicle_need, currency, cash_to_collect_minor, \
                     coalesce(accepted_payout_minor, payout_minor) AS \"payout_minor!\", offers_tried, \
-                    metadata, created_at, updated_at, held_by, held_until, hold_reason, priority \
+                    metadata, created_at, updated_at, held_by, held_until, hold_reason, priority, needs_tags \
                FROM orders " + $rest
             $(, $argument)*
         )

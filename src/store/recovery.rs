@@ -19,6 +19,7 @@ use crate::{
         position::Position,
         rider::{KycStatus, RiderProfile, RiderStatus, Vehicle},
         steering::{Hold, Priority},
+        tags::Tags,
         time::Timestamp,
     },
     engine::{
@@ -88,6 +89,7 @@ struct OrderRow {
     end_reason: Option<String>,
     size_units: i32,
     vehicle_need: Option<String>,
+    needs_tags: Vec<String>,
     currency: String,
     cash_to_collect_minor: i64,
     payout_minor: i64,
@@ -114,7 +116,7 @@ async fn open_orders(db: &Db, city: &CityCode) -> Result<Vec<(OrderSpec, OrderSt
                 promise_at, dispatch_at, due_at, assigned_at, picked_up_at, delivered_at, ended_at, end_reason,
                 size_units, vehicle_need, currency, cash_to_collect_minor, payout_minor, pay_policy_version, round,
                 offers_tried, metadata, created_at, updated_at, accepted_payout_minor, parked, held_by, held_until,
-                hold_reason, priority
+                hold_reason, priority, needs_tags
          FROM orders
          WHERE city = $1 AND status NOT IN ('delivered', 'returned', 'cancelled', 'expired')
          ORDER BY id",
@@ -151,6 +153,7 @@ impl OrderRow {
             placed_at: self.created_at.into(),
             // Stands in a table of its own.
             otp_digest: None,
+            needs_tags: Tags::parse(&self.needs_tags).map_err(|e| corrupt(&e))?,
         };
         let handover = self.handover_lat.zip(self.handover_lon);
         let state = OrderState {
@@ -300,7 +303,7 @@ impl OfferRow {
 
 async fn riders(db: &Db, city: &CityCode, involved: &[Uuid]) -> Result<Vec<StoredRider>, StoreError> {
     let rows = sqlx::query!(
-        "SELECT id, city, status, kyc_status, vehicle, capacity_units, duty, next_duty, duty_reason
+        "SELECT id, city, status, kyc_status, vehicle, capacity_units, duty, next_duty, duty_reason, tags
          FROM riders WHERE live_city = $1 OR id = ANY($2) ORDER BY id",
         city.as_str(),
         involved
@@ -319,6 +322,7 @@ async fn riders(db: &Db, city: &CityCode, involved: &[Uuid]) -> Result<Vec<Store
                     kyc: KycStatus::parse(&row.kyc_status).map_err(|e| corrupt(&e))?,
                     vehicle: Vehicle::parse(&row.vehicle).map_err(|e| corrupt(&e))?,
                     capacity_units: u32::try_from(row.capacity_units).map_err(|e| corrupt(&e))?,
+                    tags: Tags::parse(&row.tags).map_err(|e| corrupt(&e))?,
                 },
                 duty: Duty::parse(&row.duty).map_err(|e| corrupt(&e))?,
                 next_duty: row.next_duty.as_deref().map(Duty::parse).transpose().map_err(|e| corrupt(&e))?,

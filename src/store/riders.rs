@@ -10,6 +10,7 @@ use crate::domain::{
     duty::{Duty, DutyReason},
     ids::{CityCode, RiderId},
     rider::{KycStatus, RiderProfile, RiderStatus, Vehicle},
+    tags::Tags,
     time::Timestamp,
 };
 
@@ -38,6 +39,8 @@ pub struct StoredRider {
     pub duty_since: Option<DateTime<Utc>>,
     /// When the rider was created.
     pub created_at: DateTime<Utc>,
+    /// As [`Tags`].
+    pub tags: Vec<String>,
 }
 
 /// A rider who is to be stored; active and off duty.
@@ -57,6 +60,8 @@ pub struct NewRider {
     pub vehicle: Vehicle,
     /// Size units that the bag or vehicle holds.
     pub capacity_units: i32,
+    /// What the rider brings along or may carry.
+    pub tags: Tags,
 }
 
 /// What became of a new rider.
@@ -77,10 +82,11 @@ pub enum Inserted {
 pub async fn insert(db: &Db, rider: &NewRider, now: Timestamp) -> Result<Inserted, StoreError> {
     let stored = sqlx::query_as!(
         StoredRider,
-        r#"INSERT INTO riders (id, name, mobile, city, kyc_status, vehicle, capacity_units, created_at, updated_at)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+        r#"INSERT INTO riders (id, name, mobile, city, kyc_status, vehicle, capacity_units, created_at, updated_at, tags)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9)
            ON CONFLICT (mobile) DO NOTHING
-           RETURNING id, name, mobile, city, status, kyc_status, vehicle, capacity_units, duty, duty_since, created_at"#,
+           RETURNING id, name, mobile, city, status, kyc_status, vehicle, capacity_units, duty, duty_since, created_at,
+                     tags"#,
         rider.id.0,
         rider.name,
         rider.mobile,
@@ -88,7 +94,8 @@ pub async fn insert(db: &Db, rider: &NewRider, now: Timestamp) -> Result<Inserte
         rider.kyc.as_str(),
         rider.vehicle.as_str(),
         rider.capacity_units,
-        now.to_datetime()
+        now.to_datetime(),
+        &rider.tags.to_texts()
     )
     .fetch_optional(db)
     .await;
@@ -108,7 +115,8 @@ pub async fn insert(db: &Db, rider: &NewRider, now: Timestamp) -> Result<Inserte
 pub async fn get(db: &Db, id: RiderId) -> Result<Option<StoredRider>, StoreError> {
     Ok(sqlx::query_as!(
         StoredRider,
-        r#"SELECT id, name, mobile, city, status, kyc_status, vehicle, capacity_units, duty, duty_since, created_at
+        r#"SELECT id, name, mobile, city, status, kyc_status, vehicle, capacity_units, duty, duty_since, created_at,
+                  tags
              FROM riders WHERE id = $1"#,
         id.0
     )
@@ -123,7 +131,8 @@ pub async fn get(db: &Db, id: RiderId) -> Result<Option<StoredRider>, StoreError
 pub async fn list(db: &Db, city: &CityCode, before: Uuid, limit: i64) -> Result<Vec<StoredRider>, StoreError> {
     Ok(sqlx::query_as!(
         StoredRider,
-        r#"SELECT id, name, mobile, city, status, kyc_status, vehicle, capacity_units, duty, duty_since, created_at
+        r#"SELECT id, name, mobile, city, status, kyc_status, vehicle, capacity_units, duty, duty_since, created_at,
+                  tags
              FROM riders WHERE city = $1 AND id < $2 ORDER BY id DESC LIMIT $3"#,
         city.as_str(),
         before,
@@ -153,7 +162,8 @@ pub async fn profiles(
 ) -> Result<BTreeMap<RiderId, Option<(RiderProfile, StoredDuty)>>, StoreError> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query!(
-        "SELECT id, city, status, kyc_status, vehicle, capacity_units, duty, duty_reason FROM riders WHERE id = ANY($1)",
+        "SELECT id, city, status, kyc_status, vehicle, capacity_units, duty, duty_reason, tags
+           FROM riders WHERE id = ANY($1)",
         &ids
     )
     .fetch_all(db)
@@ -171,6 +181,7 @@ pub async fn profiles(
                 kyc: KycStatus::parse(&row.kyc_status).map_err(|e| bad(&e))?,
                 vehicle: Vehicle::parse(&row.vehicle).map_err(|e| bad(&e))?,
                 capacity_units: u32::try_from(row.capacity_units).map_err(|e| bad(&e))?,
+                tags: Tags::parse(&row.tags).map_err(|e| bad(&e))?,
             };
             Ok::<_, StoreError>((profile, duty))
         };

@@ -60,6 +60,12 @@ impl Redis {
         &self.socket
     }
 
+    /// The pid of the server.
+    #[must_use]
+    pub const fn pid(&self) -> i32 {
+        self.server.pid()
+    }
+
     /// Stops it.
     ///
     /// # Errors

@@ -108,6 +108,10 @@ pub struct NewRider {
     /// `PENDING` when absent; an admin may create an approved rider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kyc_status: Option<String>,
+    /// What the rider brings along or may carry (`thermal_bag`, `cod`, `alcohol`): at most 8 words of 1 to 32 of a-z, 0-9
+    /// and _.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
 }
 
 /// A rider.
@@ -136,6 +140,9 @@ pub struct RiderBody {
     pub duty_since: Option<DateTime<Utc>>,
     /// When the rider was created.
     pub created_at: DateTime<Utc>,
+    /// What the rider brings along or may carry, in alphabetical order.
+    #[serde(default)]
+    pub tags: Vec<String>,
 }
 
 /// The recipient of an order: stored encrypted, shown to its rider while assigned.
@@ -204,6 +211,9 @@ pub struct NewOrder {
     /// A one-time code of 4 to 8 digits that the recipient gives to the rider: without it nothing is delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drop_otp: Option<DropOtp>,
+    /// Tags that its rider must have, of the same form as a rider's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs_tags: Vec<String>,
 }
 
 /// A one-time code; only its keyed digest is stored.
@@ -299,6 +309,9 @@ pub struct OrderBody {
     /// The recipient; only for the assigned rider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contact: Option<Contact>,
+    /// Tags that its rider must have, in alphabetical order.
+    #[serde(default)]
+    pub needs_tags: Vec<String>,
 }
 
 /// A hold.

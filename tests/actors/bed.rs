@@ -30,6 +30,7 @@ use dispatch_engine::{
         policy::DispatchPolicy,
         position::Position,
         rider::{KycStatus, RiderProfile, RiderStatus, Vehicle},
+        tags::Tags,
     },
     engine::{
         command::{Command, Fix, Outcome, PlacementExtras},
@@ -174,6 +175,7 @@ impl Bed {
             metadata: serde_json::Map::new(),
             placed_at: now,
             otp_digest: None,
+            needs_tags: Tags::NONE,
         });
         let id = spec.id;
         let extras = Box::<PlacementExtras>::default();
@@ -204,6 +206,7 @@ impl Bed {
             kyc: KycStatus::Approved,
             vehicle: Vehicle::Motorcycle,
             capacity_units: 10,
+            tags: Tags::NONE,
         };
         let inbox = Inbox(device.notices.clone()).start().recipient();
         let outbox = RiderOutbox::new(inbox, Gate::unmetered(64), Arc::new(|| {}));

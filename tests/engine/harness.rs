@@ -10,6 +10,7 @@ use dispatch_engine::{
         policy::DispatchPolicy,
         position::Position,
         rider::{KycStatus, RiderProfile, RiderStatus, Vehicle},
+        tags::Tags,
         time::Timestamp,
     },
     engine::{
@@ -58,6 +59,7 @@ pub fn profile(rider: RiderId) -> RiderProfile {
         kyc: KycStatus::Approved,
         vehicle: Vehicle::Motorcycle,
         capacity_units: 10,
+        tags: Tags::NONE,
     }
 }
 
@@ -85,6 +87,7 @@ pub fn spec(id: OrderId, now: Timestamp) -> OrderSpec {
         metadata: serde_json::Map::new(),
         placed_at: now,
         otp_digest: None,
+        needs_tags: Tags::NONE,
     }
 }
 

@@ -21,4 +21,5 @@ mod scenarios;
 mod search_end;
 mod simulation;
 mod sweeps;
+mod tags;
 mod waking;

@@ -75,6 +75,8 @@ async fn fields_that_cannot_be_accepted() {
         ("size_units", json!(0), 422, "invalid_field", "/size_units"),
         ("size_units", json!(-1), 400, "wrong_type", "/size_units"),
         ("vehicle_need", json!("rocket"), 422, "invalid_field", "/vehicle_need"),
+        ("needs_tags", json!(["Alcohol"]), 422, "invalid_field", "/needs_tags"),
+        ("needs_tags", json!([1]), 400, "wrong_type", "/needs_tags/0"),
         ("cash_to_collect_minor", json!(-5), 422, "invalid_field", "/cash_to_collect_minor"),
         ("external_ref", json!(""), 422, "invalid_field", "/external_ref"),
         ("metadata", json!({ "x": "y".repeat(20_000) }), 422, "invalid_field", "/metadata"),

@@ -27,6 +27,7 @@ async fn an_order_is_placed_read_and_called_off() {
     let mut order = rest.new_order();
     order["external_ref"] = json!("A-17");
     order["metadata"] = json!({ "basket": [1, 2] });
+    order["needs_tags"] = json!(["thermal_bag", "cod"]);
     let placed = rest.post("/v1/orders", &merchant, &order).await;
     let id = placed.ok(201)["id"].as_str().unwrap().to_owned();
     let location = format!("/v1/orders/{id}");
@@ -38,6 +39,7 @@ async fn an_order_is_placed_read_and_called_off() {
     assert_eq!(body["merchant_id"], json!(merchant_id));
     assert_eq!(body["external_ref"], "A-17");
     assert_eq!(body["metadata"], json!({ "basket": [1, 2] }));
+    assert_eq!(body["needs_tags"], json!(["cod", "thermal_bag"]));
     // 3,000 and 800 per kilometre; a hundredth of a degree of latitude is 1.112 km.
     assert_eq!(body["payout"], json!({ "minor": 3_890, "currency": "INR" }));
     assert_eq!(body["events"][0]["kind"], "placed");

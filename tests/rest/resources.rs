@@ -77,9 +77,11 @@ fn mobile() -> String {
 async fn riders_are_added_once_and_read_by_those_who_may() {
     let rest = start().await;
     let olga = token_for("operator", "olga", &[&rest.city]);
-    let new = json!({ "name": "Ravi", "mobile": mobile(), "city": rest.city, "vehicle": "bicycle" });
+    let mut new = json!({ "name": "Ravi", "mobile": mobile(), "city": rest.city, "vehicle": "bicycle" });
+    new["tags"] = json!(["thermal_bag", "cod"]);
     let added = rest.post("/v1/riders", &olga, &new).await;
     assert_eq!((&added.ok(201)["kyc_status"], &added.body["duty"]), (&json!("PENDING"), &json!("OFF")));
+    assert_eq!(added.body["tags"], json!(["cod", "thermal_bag"]));
     let id = added.body["id"].as_str().unwrap();
     let path = format!("/v1/riders/{id}");
     for reader in [&olga, &rest.admin(), &token("rider", id)] {
@@ -100,7 +102,14 @@ async fn riders_are_added_once_and_read_by_those_who_may() {
     let approved = rest.post("/v1/riders", &rest.admin(), &with("kyc_status", json!("APPROVED"))).await;
     assert_eq!(approved.ok(201)["kyc_status"], "APPROVED");
     rest.post("/v1/riders", &rest.admin(), &with("city", json!("atlantis"))).await.problem(404, "unknown_city");
-    for (field, value) in [("mobile", json!("12345")), ("vehicle", json!("rocket")), ("capacity_units", json!(0))] {
+    let cases = [
+        ("mobile", json!("12345")),
+        ("vehicle", json!("rocket")),
+        ("capacity_units", json!(0)),
+        ("tags", json!(["thermal bag"])),
+        ("tags", json!(["a", "b", "c", "d", "e", "f", "g", "h", "i"])),
+    ];
+    for (field, value) in cases {
         let answer = rest.post("/v1/riders", &olga, &with(field, value)).await;
         assert_eq!(answer.problem(422, "invalid_field")["pointer"], format!("/{field}"));
     }

@@ -11,6 +11,7 @@ use dispatch_engine::{
         position::Position,
         rider::Vehicle,
         steering::Priority,
+        tags::Tags,
         time::Timestamp,
         wallet::settle_order,
     },
@@ -103,6 +104,7 @@ fn spec(merchant: MerchantId, external_ref: Option<&str>) -> OrderSpec {
         metadata: json!({"basket": [1, 2]}).as_object().cloned().unwrap(),
         placed_at: NOW,
         otp_digest: None,
+        needs_tags: Tags::NONE,
     }
 }
 

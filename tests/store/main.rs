@@ -13,3 +13,4 @@ mod location_logs;
 mod notes;
 mod offers;
 mod operators;
+mod tags;

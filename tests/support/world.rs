@@ -64,6 +64,7 @@ impl TestApp {
             city: city.into(),
             vehicle: "motorcycle".into(),
             capacity_units: None,
+            tags: vec![],
             kyc_status: Some("APPROVED".into()),
         };
         let made = self.post("/v1/riders", &body).await;
@@ -112,6 +113,7 @@ pub fn order(city: &str) -> NewOrder {
         dispatch_at: None,
         size_units: None,
         vehicle_need: None,
+        needs_tags: vec![],
         cash_to_collect_minor: None,
         contact: None,
         metadata: json!({ "basket": 2 }).as_object().unwrap().clone(),

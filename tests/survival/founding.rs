@@ -55,6 +55,7 @@ pub async fn riders(rest: &Rest, city: &str, count: usize) -> Vec<Uuid> {
             city: city.into(),
             vehicle: "motorcycle".into(),
             capacity_units: None,
+            tags: vec![],
             kyc_status: Some("APPROVED".into()),
         };
         riders.push(id(&rest.make("/v1/riders", &admin(), &rider).await));

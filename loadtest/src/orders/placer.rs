@@ -131,6 +131,7 @@ impl Merchants {
             dispatch_at: None,
             size_units: Some(1),
             vehicle_need: None,
+            needs_tags: vec![],
             cash_to_collect_minor: order.whims.cash_minor,
             contact: Some(Contact {
                 name: format!("Recipient {}", order.number),

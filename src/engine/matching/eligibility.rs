@@ -31,6 +31,8 @@ named_enum! {
         Asked = "has_open_offer",
         /// Was asked for a more urgent order in the same tick.
         Taken = "taken_by_more_urgent",
+        /// Lacks a tag that the order needs.
+        MissingTag = "missing_tag",
     }
 }
 
@@ -56,10 +58,13 @@ impl Eligibility for StandardEligibility {
         if rider.free_units < order.size_units {
             return Err(Ineligible::Capacity);
         }
+        if !rider.tags.cover(order.needs_tags) {
+            return Err(Ineligible::MissingTag);
+        }
         Ok(())
     }
 
-    fn need(&self, order: &OrderFacts<'_>) -> Need {
-        Need { vehicle: order.vehicle_need, units: order.size_units }
+    fn need<'a>(&self, order: &OrderFacts<'a>) -> Need<'a> {
+        Need { vehicle: order.vehicle_need, units: order.size_units, tags: order.needs_tags }
     }
 }

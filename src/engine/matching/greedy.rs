@@ -154,7 +154,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::{ids::OrderId, policy::DispatchPolicy, position::Position, rider::Vehicle, time::Timestamp},
+        domain::{
+            ids::OrderId, policy::DispatchPolicy, position::Position, rider::Vehicle, tags::Tags, time::Timestamp,
+        },
         engine::{
             matching::{EtaModel, RiderFacts, RiderLookup, StandardEligibility, StraightLineEta},
             rider_index::{Means, RiderIndex},
@@ -195,8 +197,8 @@ mod tests {
             for (n, (north, east, vehicle)) in fleet.iter().enumerate() {
                 let (id, vehicle) = (RiderId(Uuid::from_u128(n as u128 + 1)), Vehicle::ALL[*vehicle]);
                 let from = place(*north, *east);
-                index.put(id, from, Means { vehicle, free_units: 10 });
-                riders.0.insert(id, RiderFacts { id, vehicle, free_units: 10, heard_at: now, free_at: now, from });
+                index.put(id, from, Means { vehicle, free_units: 10, tags: Tags::NONE });
+                riders.0.insert(id, RiderFacts { id, vehicle, free_units: 10, heard_at: now, free_at: now, from, tags: Tags::NONE });
             }
             let policy = DispatchPolicy { offer_batch, candidates: 64, ..DispatchPolicy::default() };
             let refusals = BTreeMap::new();
@@ -207,6 +209,7 @@ mod tests {
                 due_at: None,
                 size_units: 1,
                 vehicle_need: None,
+                needs_tags: &Tags::NONE,
                 refusals: &refusals,
                 holder: None,
                 asked: 0,
@@ -253,9 +256,9 @@ mod tests {
             for (n, (north, east, vehicle, free_in_s)) in fleet.iter().enumerate() {
                 let vehicle = Vehicle::ALL[*vehicle];
                 let from = place(*north, *east);
-                index.put(id(n), from, Means { vehicle, free_units: 10 });
+                index.put(id(n), from, Means { vehicle, free_units: 10, tags: Tags::NONE });
                 let free_at = now + Duration::from_secs(*free_in_s);
-                let facts = RiderFacts { id: id(n), vehicle, free_units: 10, heard_at: now, free_at, from };
+                let facts = RiderFacts { id: id(n), vehicle, free_units: 10, heard_at: now, free_at, from, tags: Tags::NONE };
                 riders.0.insert(id(n), facts);
             }
             let policy = DispatchPolicy { candidates, max_pickup_eta_s, ..DispatchPolicy::default() };
@@ -267,6 +270,7 @@ mod tests {
                 due_at: None,
                 size_units: 1,
                 vehicle_need: None,
+                needs_tags: &Tags::NONE,
                 refusals: &refusals,
                 holder: None,
                 asked: 0,

@@ -12,6 +12,7 @@ use crate::domain::{
     policy::DispatchPolicy,
     position::Position,
     rider::{RiderProfile, Vehicle},
+    tags::Tags,
     time::Timestamp,
 };
 
@@ -40,7 +41,7 @@ pub trait Eligibility: fmt::Debug + Send + Sync {
 
     /// What riders must come with for an order: the search leaves those without it out before anything else is asked.
     /// Must let everybody through whom [`Self::check`] would.
-    fn need(&self, _order: &OrderFacts<'_>) -> Need {
+    fn need<'a>(&self, _order: &OrderFacts<'a>) -> Need<'a> {
         Need::NOTHING
     }
 }
@@ -149,6 +150,8 @@ pub struct RiderFacts {
     pub free_at: Timestamp,
     /// Where the rider leaves from then, which is where the rider stands in the index.
     pub from: Position,
+    /// What the rider brings along or may carry.
+    pub tags: Tags,
 }
 
 impl RiderFacts {
@@ -156,7 +159,7 @@ impl RiderFacts {
     #[must_use]
     pub fn idle(profile: &RiderProfile, heard_at: Timestamp, from: Position) -> Self {
         let (vehicle, free_units) = (profile.vehicle, profile.capacity_units);
-        Self { id: profile.id, vehicle, free_units, heard_at, free_at: heard_at, from }
+        Self { id: profile.id, vehicle, free_units, heard_at, free_at: heard_at, from, tags: profile.tags.clone() }
     }
 }
 
@@ -175,6 +178,8 @@ pub struct OrderFacts<'a> {
     pub size_units: u32,
     /// The smallest vehicle that will do.
     pub vehicle_need: Option<Vehicle>,
+    /// Tags that its rider must have.
+    pub needs_tags: &'a Tags,
     /// Riders who are not to be asked before a time.
     pub refusals: &'a BTreeMap<RiderId, Timestamp>,
     /// A rider who holds the goods and cannot go on.

@@ -7,7 +7,7 @@
 
 use crate::domain::ids::RiderId;
 
-use super::{cells::Cells, means::Packed, plane::Point};
+use super::{cells::Cells, plane::Point};
 
 /// Riders per leaf, unless all of them stand on one spot. Smaller leaves are left sooner, larger ones hold more riders
 /// that a search must rank; from 16 to 48 the differences are small.
@@ -22,7 +22,7 @@ const JOIN: usize = 16;
 pub(super) struct Member {
     pub at: Point,
     pub slot: u32,
-    pub means: Packed,
+    pub kit: u32,
 }
 
 /// Where a rider is to be found.
@@ -76,7 +76,7 @@ pub(super) struct Ground {
 
 impl Ground {
     /// Puts a rider who is not in; returns the slot.
-    pub fn add(&mut self, rider: RiderId, at: Point, means: Packed) -> u32 {
+    pub fn add(&mut self, rider: RiderId, at: Point, kit: u32) -> u32 {
         let seat = Seat { rider, leaf: 0, place: 0 };
         let slot = if let Some(slot) = self.free_slots.pop() {
             self.seats[slot as usize] = seat;
@@ -85,29 +85,27 @@ impl Ground {
             self.seats.push(seat);
             number(self.seats.len() - 1)
         };
-        self.settle(None, Member { at, slot, means });
+        self.settle(None, Member { at, slot, kit });
         slot
     }
 
-    /// Moves a rider.
-    pub fn shift(&mut self, slot: u32, at: Point, means: Packed) {
-        let Seat { leaf, place, .. } = self.seats[slot as usize];
-        let member = Member { at, slot, means };
+    /// Moves a rider; a slot that is free moves nobody.
+    pub fn shift(&mut self, slot: u32, at: Point) {
+        let Some(Seat { leaf, place, .. }) = self.seats.get(slot as usize).copied() else { return };
         let node = &mut self.nodes[leaf as usize];
         let inside = node.holds(&at);
-        if let Body::Leaf(members) = &mut node.body
-            && inside
-        {
-            let before = &mut members[place as usize];
-            // One who leaves the spot of a crowd is no longer one of it.
-            if before.at == at || members.len() <= LEAF {
-                members[place as usize] = member;
-                return;
-            }
+        let Body::Leaf(members) = &mut node.body else { return };
+        let crowd = members.len() > LEAF;
+        let Some(member) = members.get_mut(place as usize).filter(|member| member.slot == slot) else { return };
+        // One who leaves the spot of a crowd is no longer one of it.
+        if inside && (!crowd || member.at == at) {
+            member.at = at;
+            return;
         }
+        let moved = Member { at, ..*member };
         let from = self.climb(leaf, &at);
         self.unseat(leaf, place);
-        self.settle(from, member);
+        self.settle(from, moved);
         self.tidy(leaf);
     }
 
@@ -117,6 +115,23 @@ impl Ground {
         self.unseat(leaf, place);
         self.tidy(leaf);
         self.free_slots.push(slot);
+    }
+
+    /// Where a rider is, and with which kit.
+    pub fn member(&self, slot: u32) -> Option<&Member> {
+        let Seat { leaf, place, .. } = self.seats.get(slot as usize)?;
+        match self.body(*leaf) {
+            Body::Leaf(members) => members.get(*place as usize),
+            Body::Cut { .. } => None,
+        }
+    }
+
+    /// Gives a rider another kit.
+    pub fn equip(&mut self, slot: u32, kit: u32) {
+        let Seat { leaf, place, .. } = self.seats[slot as usize];
+        if let Body::Leaf(members) = &mut self.nodes[leaf as usize].body {
+            members[place as usize].kit = kit;
+        }
     }
 
     /// The rider of a slot.

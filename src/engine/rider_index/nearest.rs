@@ -11,7 +11,7 @@ use crate::domain::ids::RiderId;
 
 use super::{
     ground::{Body, Ground, LEAF, number},
-    means::Test,
+    kits::Test,
     plane::{Point, arc_from_chord_2, chord_2},
 };
 
@@ -72,14 +72,14 @@ pub(super) struct Nearest<'a, C: Iterator<Item = (f64, u32)>> {
     pub from: Point,
     /// No rider is farther than this squared chord.
     pub limit_2: f64,
-    pub test: Test,
+    pub test: Test<'a>,
     cells: Peekable<C>,
     heap: BinaryHeap<Lead>,
 }
 
 impl<'a, C: Iterator<Item = (f64, u32)>> Nearest<'a, C> {
     /// Begins a search.
-    pub fn new(ground: &'a Ground, cells: C, from: Point, limit_2: f64, test: Test) -> Self {
+    pub fn new(ground: &'a Ground, cells: C, from: Point, limit_2: f64, test: Test<'a>) -> Self {
         // Room for what a search for a handful of riders puts in.
         let heap = BinaryHeap::with_capacity(4 * LEAF);
         Self { ground, from, limit_2, test, cells: cells.peekable(), heap }
@@ -103,7 +103,7 @@ impl<'a, C: Iterator<Item = (f64, u32)>> Nearest<'a, C> {
             Body::Leaf(members) => {
                 for member in members {
                     let chord_2 = chord_2(&member.at, &self.from);
-                    if chord_2 <= self.limit_2 && self.test.passes(member.means) {
+                    if chord_2 <= self.limit_2 && self.test.passes(member.kit) {
                         self.heap.push(Lead::new(chord_2, What::Rider(member.slot)));
                     }
                 }
@@ -115,7 +115,7 @@ impl<'a, C: Iterator<Item = (f64, u32)>> Nearest<'a, C> {
     fn next_of(&self, leaf: u32, next: u32) -> Option<(u32, u32)> {
         let Body::Leaf(members) = self.ground.body(leaf) else { return None };
         let rest = members.get(next as usize..)?;
-        let ahead = rest.iter().position(|member| self.test.passes(member.means))?;
+        let ahead = rest.iter().position(|member| self.test.passes(member.kit))?;
         Some((rest[ahead].slot, next + number(ahead) + 1))
     }
 }

@@ -17,6 +17,7 @@ use crate::{
         policy::DispatchPolicy,
         position::Position,
         rider::{KycStatus, RiderProfile, RiderStatus},
+        tags::Tags,
     },
     replay::{
         day::DayCourier,
@@ -93,6 +94,7 @@ pub(super) fn spec(order: &PlannedOrder, city: &City, shared: &Shared) -> Result
         metadata: Map::new(),
         placed_at: shared.stamp(order.at),
         otp_digest: None,
+        needs_tags: Tags::NONE,
     })
 }
 
@@ -108,6 +110,7 @@ pub(super) fn rider(index: usize, courier: &DayCourier, shift: Shift, settings: 
         kyc: KycStatus::Approved,
         vehicle: courier.vehicle,
         capacity_units: CAPACITY_UNITS,
+        tags: Tags::NONE,
     };
     Rider::new(profile, Motion::standing(courier.at, courier.vehicle, settings.detour), rng, shift)
 }

@@ -121,6 +121,8 @@ pub(super) async fn insert(
     let payouts: Vec<i64> = specs.iter().map(|spec| spec.payout_minor).collect();
     let pay_versions: Vec<i32> = specs.iter().map(|spec| spec.pay_policy_version.cast_signed()).collect();
     let metadata: Vec<Value> = specs.iter().map(|spec| Value::Object(spec.metadata.clone())).collect();
+    // Arrays of one row cannot be of different lengths within an array of many: they travel as texts.
+    let needs: Vec<String> = specs.iter().map(|spec| spec.needs_tags.to_texts().join(" ")).collect();
     let placed: Vec<DateTime<Utc>> = specs.iter().map(|spec| spec.placed_at.to_datetime()).collect();
     let won: BTreeSet<Uuid> = sqlx::query_scalar!(
         "INSERT INTO orders (id, city, merchant_id, store, external_ref, pickup_lat, pickup_lon, pickup_hint, drop_lat,
@@ -128,15 +130,17 @@ pub(super) async fn insert(
                              cash_to_collect_minor, payout_minor, pay_policy_version, metadata, created_at, status,
                              version, next_seq, rider_id, custody, custodian_id, handover_lat, handover_lon, ready_at,
                              due_at, assigned_at, picked_up_at, delivered_at, ended_at, end_reason, round, offers_tried,
-                             updated_at, accepted_payout_minor, parked, held_by, held_until, hold_reason, priority)
-         SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::float8[], $7::float8[],
+                             updated_at, accepted_payout_minor, parked, held_by, held_until, hold_reason, priority, needs_tags)
+         SELECT o.*, string_to_array(needs.tags, ' ')
+         FROM UNNEST($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::float8[], $7::float8[],
                               $8::text[], $9::float8[], $10::float8[], $11::text[], $12::timestamptz[],
                               $13::timestamptz[], $14::int4[], $15::text[], $16::text[], $17::int8[], $18::int8[],
                               $19::int4[], $20::jsonb[], $21::timestamptz[], $22::text[], $23::int4[], $24::int4[],
                               $25::uuid[], $26::text[], $27::uuid[], $28::float8[], $29::float8[], $30::timestamptz[],
                               $31::timestamptz[], $32::timestamptz[], $33::timestamptz[], $34::timestamptz[],
                               $35::timestamptz[], $36::text[], $37::int4[], $38::int4[], $39::timestamptz[],
-                              $40::int8[], $41::bool[], $42::text[], $43::timestamptz[], $44::text[], $45::int2[])
+                              $40::int8[], $41::bool[], $42::text[], $43::timestamptz[], $44::text[], $45::int2[]) AS o (id)
+         JOIN UNNEST($1::uuid[], $46::text[]) AS needs (id, tags) ON needs.id = o.id
          ON CONFLICT (id) DO NOTHING
          RETURNING id",
         &ids,
@@ -184,6 +188,7 @@ pub(super) async fn insert(
         &state.held_until as &[Option<DateTime<Utc>>],
         &state.hold_reason as &[Option<&str>],
         &state.priority,
+        &needs,
     )
     .fetch_all(&mut *tx)
     .await?

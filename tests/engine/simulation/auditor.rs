@@ -229,6 +229,9 @@ impl Auditor {
                 no(held < store.capacity, &format!("has {held} orders in hand"))?;
                 let on_hold = offer.job.orders.iter().find(|told| store.orders[&told.order].state.hold.is_some());
                 no(on_hold.is_none(), &format!("{on_hold:?} is held"))?;
+                let mut needed = offer.job.orders.iter().map(|told| &store.orders[&told.order].spec.needs_tags);
+                let covers = |needed| self.profile.get(&rider).is_some_and(|profile| profile.tags.cover(needed));
+                no(needed.all(covers), "lacks a tag that it needs")?;
                 let age = self.fix.get(&rider).map(|(_, received)| now.since(*received));
                 no(age.is_some_and(|age| age <= policy.fix_freshness()), &format!("the last fix is {age:?} old"))
             }
@@ -298,6 +301,7 @@ impl Auditor {
             let suits = |rider: &&&RiderProfile| {
                 row.spec.vehicle_need.is_none_or(|need| rider.vehicle >= need)
                     && rider.capacity_units >= row.spec.size_units
+                    && rider.tags.cover(&row.spec.needs_tags)
                     && Some(rider.id) != holder
             };
             let unasked = |rider: &&RiderProfile| !self.asked.get(&view.order).is_some_and(|a| a.contains(&rider.id));

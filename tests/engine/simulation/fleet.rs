@@ -8,6 +8,7 @@ use dispatch_engine::{
         ids::{ReplyTo, RiderId, SessionId},
         order::Step,
         rider::{RiderStatus, Vehicle},
+        tags::Tags,
         time::Timestamp,
     },
     engine::{
@@ -76,6 +77,9 @@ impl World {
             let id = rider(n);
             let mut profile = profile(id);
             (profile.vehicle, profile.capacity_units) = (vehicle, capacity_units);
+            // The first of the cars has both, so that somebody can take everything.
+            let tags = ["thermal_bag", "cod"].into_iter().take(usize::try_from((n + 2) % 4).unwrap());
+            profile.tags = Tags::parse(tags).unwrap();
             self.store.riders.insert(id, (profile, dispatch_engine::domain::duty::Duty::Off));
             let place = somewhere(&mut self.rng);
             self.devices.insert(id, Device::new(place, speed));

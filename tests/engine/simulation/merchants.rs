@@ -1,7 +1,10 @@
 //! Merchants place orders, change their minds, and ask again when they get no answer; operators pause the city.
 
 use dispatch_engine::{
-    domain::{city::CityStatus, ids::OrderId, order::Actor, policy::WhenExhausted, rider::Vehicle, time::Timestamp},
+    domain::{
+        city::CityStatus, ids::OrderId, order::Actor, policy::WhenExhausted, rider::Vehicle, tags::Tags,
+        time::Timestamp,
+    },
     engine::command::{Command, Conditions, IdempotencyRecord, Outcome, PlacementExtras, Refusal},
 };
 use rand::RngExt;
@@ -73,6 +76,12 @@ impl World {
             0..88 => None,
             88..97 => Some(Vehicle::Motorcycle),
             _ => Some(Vehicle::Car),
+        };
+        // By number and not by chance, so that the courses of all seeds stay as they were.
+        spec.needs_tags = match number % 16 {
+            3 => Tags::parse(["thermal_bag"]).unwrap(),
+            7 => Tags::parse(["cod", "thermal_bag"]).unwrap(),
+            _ => Tags::NONE,
         };
         if self.rng.random_bool(0.1) {
             spec.dispatch_at = Some(self.now + secs(self.rng.random_range(1..1_800)));
