@@ -330,6 +330,7 @@ impl Config {
         if self.router.lease_s == 0 {
             return Err(ConfigError::invalid("router.lease_s", "must be at least 1"));
         }
+        self.location_log.check().map_err(|(key, problem)| ConfigError::invalid(key, problem))?;
         if let Some(secret) = &self.auth.jwt_secret {
             check_secret(secret)?;
         }

@@ -9,6 +9,7 @@ mod cities;
 mod janitor;
 mod leases;
 mod location_log;
+mod lossy_line;
 mod operator_sockets;
 mod outages;
 mod played_city;

@@ -178,7 +178,8 @@ impl Stage {
 
     /// With limits for rider sessions.
     pub async fn with(options: rider_session::Options) -> Self {
-        let db = TestDatabase::create().await.db;
+        let database = TestDatabase::create().await;
+        let db = database.db.clone();
         let code = city_row(&db, "blr").await;
         let (seen, router, metrics) = (Arc::<Mutex<Seen>>::default(), Router::default(), Metrics::new());
         let life = Life::begin();
@@ -192,8 +193,9 @@ impl Stage {
             RuleBoard::default(),
         );
         router.put(code.clone(), Slot::Running(handle.clone()));
-        let log_options = location_log::Options { flush_age_ms: 20, ..location_log::Options::default() };
-        let log = location_log::start(db.clone(), &metrics, log_options);
+        let mut log_options = location_log::Options { flush_age_ms: 20, ..location_log::Options::default() };
+        log_options.spool.dir = database.new_spool();
+        let (log, _) = location_log::start(db.clone(), Clock::system(), &metrics, log_options).await.unwrap();
         let (stop, stopping) = watch::channel(false);
         let (clock, sealer) = (Clock::system(), Sealer::new(&[1; 32]));
         let engaged = Engaged::default();

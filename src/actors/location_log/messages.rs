@@ -1,9 +1,9 @@
 //! What reaches the location log.
 
 use actix::Message;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
-use super::buffer::LogPoint;
+use super::buffer::PointBatch;
 use crate::actors::gate::Permit;
 
 /// Points of one lane, in the order of their arrival.
@@ -13,13 +13,15 @@ pub(super) struct Append {
     /// The place in the log's queue.
     pub permit: Permit,
     /// The points.
-    pub points: Vec<LogPoint>,
+    pub points: PointBatch,
 }
 
-/// Write everything, then say so.
+/// Write everything, then end.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Flush {
+pub(super) struct Stop {
+    /// When Postgres has had its time, and the rest goes to the spool.
+    pub hurry_at: Instant,
     /// Told when nothing is left.
     pub done: oneshot::Sender<()>,
 }

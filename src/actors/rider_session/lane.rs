@@ -101,7 +101,7 @@ impl Lane {
         if !points.is_empty() {
             #[expect(clippy::cast_precision_loss, reason = "a number of points in one flush")]
             self.figures.lane_points.observe(points.len() as f64);
-            self.log.append(points);
+            self.log.append(points.into());
         }
         gathered.cities.retain(|_, (city, share)| {
             let superseded = share.settle();
