@@ -15,7 +15,7 @@ use crate::{
     actors::{
         city::{self, CityDeps, Engaged},
         janitor::Janitor,
-        location_log::{self, LocationLogHandle},
+        location_log::{self, LocationLogHandle, SpoolError},
         mirror::Mirror,
         operator_session::OperatorSocketDeps,
         order_journal::JournalHandle,
@@ -53,6 +53,9 @@ pub enum AppError {
     /// Pushes cannot be sent with these settings.
     #[error("push")]
     Push(#[from] ProviderError),
+    /// The folder of the location log's spool cannot be used.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
     /// The listening socket or a thread cannot be had.
     #[error("the server")]
     Io(#[from] io::Error),
@@ -142,7 +145,8 @@ impl App {
         let journal = JournalHandle::start(db.clone(), config.order_journal.clone(), &metrics);
         let storage = journal.availability().clone();
         let mirror = Mirror::start(cache.clone(), config.mirror.clone(), &metrics);
-        let log = location_log::start(db.clone(), &metrics, config.location_log.clone());
+        let (log, spooled) =
+            location_log::start(db.clone(), clock.clone(), &metrics, config.location_log.clone()).await?;
         let push = PushHandle::start(db.clone(), clock.clone(), provider, config.wakes.clone(), &metrics);
         let address = listener.local_addr()?;
         let engaged = Engaged::default();
@@ -166,9 +170,24 @@ impl App {
             cities::list(&db).await?,
         )
         .await?;
-        Janitor::start(db.clone(), clock.clone());
+        Janitor::start(db.clone(), clock.clone(), config.location_log.spool.max_age_days);
 
         let router = launcher.router().clone();
+        let rider_sockets = RiderSocketDeps::new(
+            db.clone(),
+            router.clone(),
+            engaged,
+            clock.clone(),
+            log.clone(),
+            &metrics,
+            config.rider_session.clone(),
+            stop.clone(),
+            storage.clone(),
+            sealer.clone(),
+        );
+        for (rider, device, boot, numbers) in spooled.iter() {
+            rider_sockets.seed(rider, device, boot, numbers);
+        }
         let apply = launcher.clone();
         let deps = Deps {
             db: db.clone(),
@@ -183,18 +202,7 @@ impl App {
             figures: http::Figures::new(&metrics),
             tokens,
             sealer: sealer.clone(),
-            rider_sockets: RiderSocketDeps::new(
-                db.clone(),
-                router,
-                engaged,
-                clock.clone(),
-                log.clone(),
-                &metrics,
-                config.rider_session.clone(),
-                stop.clone(),
-                storage.clone(),
-                sealer,
-            ),
+            rider_sockets,
             operator_sockets: OperatorSocketDeps::new(
                 clock.speed(),
                 &metrics,
@@ -261,7 +269,7 @@ impl App {
             if !self.launcher.stop(limit / 2).await {
                 tracing::error!("changes of orders that nobody was told of could not be stored before the end");
             }
-            if !self.log.flush(limit / 4).await {
+            if !self.log.stop(limit / 4).await {
                 tracing::error!("points of riders could not be stored before the end");
             }
             self.db.close().await;

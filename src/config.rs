@@ -339,6 +339,7 @@ impl Config {
         if let Some((key, problem)) = self.reads.fault() {
             return Err(ConfigError::invalid(key, problem));
         }
+        self.location_log.check().map_err(|(key, problem)| ConfigError::invalid(key, problem))?;
         if let Some(secret) = &self.auth.jwt_secret {
             check_secret(secret)?;
         }

@@ -78,6 +78,7 @@ async fn the_tables_of_live_dispatch_are_there() {
         "order_events",
         "offers",
         "location_logs",
+        "location_batches",
         "idempotency_keys",
         "device_frames",
         "order_otps",

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{UsageError, logging};
 use crate::{
+    actors::location_log,
     app,
     clock::Clock,
     config::Config,
@@ -102,6 +103,7 @@ pub fn check_config(config: &Config) -> anyhow::Result<()> {
     config.jwt_secret()?;
     config.sealer()?;
     push::provider(&config.push)?;
+    location_log::probe(&config.location_log.spool.dir)?;
     println!("{config:#?}");
     Ok(())
 }

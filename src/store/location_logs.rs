@@ -1,10 +1,8 @@
-//! Location logs go in by binary COPY: one statement per batch, no parsing of text on either side.
+//! Rows of location logs in the form in which they go in: PostgreSQL's binary COPY, one statement per batch, no parsing of
+//! text on either side. How a batch is stored stands in `location_batches.rs`.
 
-use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
-use sqlx::postgres::PgPoolCopyExt;
 use uuid::Uuid;
 
-use super::{Db, StoreError};
 use crate::domain::{
     ids::{BootId, RiderId},
     position::Position,
@@ -41,23 +39,32 @@ pub struct LocationRow<'a> {
     pub device: &'a str,
     /// See [`flags`].
     pub flags: i16,
+    /// When it was recorded, as the device said.
+    pub device_at: Timestamp,
 }
 
+/// The columns of a row, in the order in which they are encoded.
 const COPY: &str = "COPY location_logs (rider_id, created_at, recorded_at, city, lat, lon, accuracy_m, speed_mps, \
-                    heading_deg, seq, boot_id, device_id, flags) FROM STDIN (FORMAT binary)";
-const COLUMNS: i16 = 13;
+                    heading_deg, seq, boot_id, device_id, flags, device_at) FROM STDIN (FORMAT binary)";
+const COLUMNS: i16 = 14;
+/// Where in a row they stand.
+const RIDER: i16 = 0;
+const SEQ: i16 = 9;
+const BOOT: i16 = 10;
+const DEVICE: i16 = 11;
+/// Names the columns and their order in what is kept outside the database. Whoever changes them gives the new order the
+/// next number and keeps the statement of the old one: a spool may hold rows that an older program encoded.
+pub const LAYOUT: u16 = 1;
 /// PostgreSQL, COPY, "Binary Format": signature, no flags, no header extension.
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// The end of the data: a field count of -1.
-const TRAILER: [u8; 2] = (-1_i16).to_be_bytes();
+pub(super) const TRAILER: [u8; 2] = (-1_i16).to_be_bytes();
 /// Microseconds from 1970-01-01, where our times begin, to 2000-01-01, where PostgreSQL's do.
 const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
-/// SQLSTATE check_violation: what a row gets that no partition takes (tried; it has no code of its own).
-const NO_PARTITION: &str = "23514";
-
 /// Rows encoded for one COPY.
 #[derive(Clone, Debug)]
 pub struct CopyBatch {
+    layout: u16,
     bytes: Vec<u8>,
     rows: u64,
     first: Timestamp,
@@ -70,7 +77,13 @@ impl CopyBatch {
     pub fn with_capacity(rows: usize) -> Self {
         let mut bytes = Vec::with_capacity(HEADER.len() + rows.saturating_mul(192));
         bytes.extend_from_slice(HEADER);
-        Self { bytes, rows: 0, first: Timestamp::FAR_FUTURE, last: Timestamp::default() }
+        Self { layout: LAYOUT, bytes, rows: 0, first: Timestamp::FAR_FUTURE, last: Timestamp::default() }
+    }
+
+    /// A batch that was encoded before, by this program or an older one; `None` when its columns are not known here.
+    #[must_use]
+    pub fn from_encoded(layout: u16, bytes: Vec<u8>, rows: u64, first: Timestamp, last: Timestamp) -> Option<Self> {
+        (layout == LAYOUT && bytes.starts_with(HEADER)).then_some(Self { layout, bytes, rows, first, last })
     }
 
     /// Adds a row.
@@ -92,12 +105,42 @@ impl CopyBatch {
         self.field(Uuid::as_bytes(&row.boot.0));
         self.field(row.device.as_bytes());
         self.field(&row.flags.to_be_bytes());
+        self.field(&micros(row.device_at).to_be_bytes());
     }
 
     /// How many rows it holds.
     #[must_use]
     pub const fn rows(&self) -> u64 {
         self.rows
+    }
+
+    /// The earliest and the latest `created_at` in it.
+    #[must_use]
+    pub const fn span(&self) -> (Timestamp, Timestamp) {
+        (self.first, self.last)
+    }
+
+    /// Which columns it holds, see [`LAYOUT`].
+    #[must_use]
+    pub const fn layout(&self) -> u16 {
+        self.layout
+    }
+
+    /// The rows as they are sent and kept.
+    #[must_use]
+    pub fn encoded(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The names of its points, in order; they end early where the bytes are no rows.
+    pub fn names(&self) -> impl Iterator<Item = PointName<'_>> {
+        Names(self.bytes.get(HEADER.len()..).unwrap_or_default())
+    }
+
+    /// The statement that takes its columns.
+    #[expect(clippy::unused_self, reason = "there is one layout so far; a second one has a statement of its own")]
+    pub(super) const fn statement(&self) -> &'static str {
+        COPY
     }
 
     fn field(&mut self, value: &[u8]) {
@@ -119,41 +162,55 @@ const fn micros(at: Timestamp) -> i64 {
     at.as_millis().saturating_mul(1_000).saturating_sub(POSTGRES_EPOCH_US)
 }
 
-/// Stores a batch, whole or not at all, and makes the partitions that it lacks. A retry after a lost answer stores the
-/// rows a second time: the log has no unique key, and a reader takes a point's (device, boot, seq) once.
-///
-/// # Errors
-/// [`StoreError`] when the database does not answer or refuses the rows.
-pub async fn append(db: &Db, batch: &CopyBatch) -> Result<u64, StoreError> {
-    match copy(db, batch).await {
-        Err(sqlx::Error::Database(refusal)) if refusal.code().as_deref() == Some(NO_PARTITION) => {
-            make_partitions(db, batch.first, batch.last).await?;
-            Ok(copy(db, batch).await?)
+/// A field of a row in the binary format; `None` stands for NULL.
+fn next_field<'a>(bytes: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
+    let length = i32::from_be_bytes(*bytes.split_off(..4)?.first_chunk()?);
+    if length == -1 {
+        return Some(None);
+    }
+    Some(Some(bytes.split_off(..usize::try_from(length).ok()?)?))
+}
+
+/// What names a point: whose, which run of which device, and the device's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PointName<'a> {
+    /// Whose.
+    pub rider: RiderId,
+    /// The run of the device's app.
+    pub boot: BootId,
+    /// The device.
+    pub device: &'a str,
+    /// The device's number of the point.
+    pub seq: u64,
+}
+
+/// Reads the names of the points back out of encoded rows.
+struct Names<'a>(&'a [u8]);
+
+impl<'a> Names<'a> {
+    fn row(&mut self) -> Option<PointName<'a>> {
+        let columns = i16::from_be_bytes(*self.0.split_off(..2)?.first_chunk()?);
+        let (mut rider, mut boot, mut device, mut seq) = (None, None, None, None);
+        for column in 0..columns {
+            let field = next_field(&mut self.0)?;
+            match column {
+                RIDER => rider = Uuid::from_slice(field?).ok(),
+                SEQ => seq = u64::try_from(i64::from_be_bytes(field?.try_into().ok()?)).ok(),
+                BOOT => boot = Uuid::from_slice(field?).ok(),
+                DEVICE => device = std::str::from_utf8(field?).ok(),
+                _ => {}
+            }
         }
-        other => Ok(other?),
+        Some(PointName { rider: RiderId(rider?), boot: BootId(boot?), device: device?, seq: seq? })
     }
 }
 
-async fn copy(db: &Db, batch: &CopyBatch) -> Result<u64, sqlx::Error> {
-    let mut sink = db.copy_in_raw(COPY).await?;
-    sink.send(batch.bytes.as_slice()).await?;
-    sink.send(TRAILER.as_slice()).await?;
-    sink.finish().await
-}
+impl<'a> Iterator for Names<'a> {
+    type Item = PointName<'a>;
 
-async fn make_partitions(db: &Db, first: Timestamp, last: Timestamp) -> Result<(), StoreError> {
-    let last = month_of(last.to_datetime());
-    let mut month = Some(month_of(first.to_datetime()));
-    while let Some(day) = month.filter(|day| *day <= last) {
-        sqlx::query!("SELECT create_location_logs_partition($1)", day).execute(db).await?;
-        month = day.checked_add_months(Months::new(1));
+    fn next(&mut self) -> Option<Self::Item> {
+        self.row()
     }
-    Ok(())
-}
-
-fn month_of(at: DateTime<Utc>) -> NaiveDate {
-    let day = at.date_naive();
-    day.with_day(1).unwrap_or(day)
 }
 
 #[cfg(test)]
@@ -166,5 +223,37 @@ mod tests {
         assert_eq!(batch.bytes.len(), 19);
         assert_eq!(&batch.bytes[..11], b"PGCOPY\n\xff\r\n\0");
         assert_eq!(micros(Timestamp::from_millis(946_684_800_000)), 0);
+    }
+
+    #[test]
+    fn the_names_of_points_are_read_back_and_a_cut_row_ends_them() {
+        let (rider, boot) = (RiderId(Uuid::from_u128(1)), BootId(Uuid::from_u128(2)));
+        let mut batch = CopyBatch::with_capacity(2);
+        for seq in [7, 9] {
+            batch.push(&LocationRow {
+                rider,
+                created_at: Timestamp::from_millis(1_000),
+                recorded_at: Timestamp::from_millis(900),
+                city: "blr",
+                position: Position::new(1.0, 2.0).unwrap(),
+                accuracy_m: None,
+                speed_mps: Some(1.5),
+                heading_deg: None,
+                seq,
+                boot,
+                device: "d",
+                flags: 0,
+                device_at: Timestamp::from_millis(800),
+            });
+        }
+        let names: Vec<_> = batch.names().collect();
+        assert_eq!(names, [7, 9].map(|seq| PointName { rider, boot, device: "d", seq }));
+        for length in 0..batch.bytes.len() {
+            let cut = CopyBatch { bytes: batch.bytes[..length].to_vec(), ..batch.clone() };
+            assert!(cut.names().count() < 2, "{length}");
+        }
+        let (first, last) = batch.span();
+        assert!(CopyBatch::from_encoded(LAYOUT, batch.bytes.clone(), 2, first, last).is_some());
+        assert!(CopyBatch::from_encoded(LAYOUT + 1, batch.bytes, 2, first, last).is_none());
     }
 }

@@ -9,6 +9,7 @@ pub mod epochs;
 pub mod frames;
 pub mod idempotency;
 pub mod journal;
+pub mod location_batches;
 pub mod location_logs;
 pub mod location_runs;
 pub mod merchants;

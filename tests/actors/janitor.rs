@@ -14,14 +14,16 @@ async fn it_makes_partitions_ahead_and_deletes_what_expired() {
         "INSERT INTO order_contacts (order_id, key_id, sealed, expires_at) VALUES (gen_random_uuid(), '1', '', $1)",
         "INSERT INTO idempotency_keys (caller, key, digest, order_id, answer, created_at, expires_at)
          VALUES ('merchant:1', 'k', '', gen_random_uuid(), '{}', $1, $1)",
+        "INSERT INTO location_batches (id, stored_at, rows) VALUES (gen_random_uuid(), $1, 1)",
     ] {
         sqlx::query(statement).bind(yesterday).execute(&db).await.unwrap();
     }
     // An hour in about 0.4 ms. A first round makes four months; a fifth comes when the clock has reached the next.
-    Janitor::start(db.clone(), Clock::scaled(1e7));
+    Janitor::start(db.clone(), Clock::scaled(1e7), 7);
     let five = async { while sqlx::query_scalar::<_, i64>(months).fetch_one(&db).await.unwrap() < 5 {} };
     timeout(SOON, five).await.unwrap();
-    let left = "SELECT (SELECT count(*) FROM order_contacts) + (SELECT count(*) FROM idempotency_keys)";
+    let left = "SELECT (SELECT count(*) FROM order_contacts) + (SELECT count(*) FROM idempotency_keys)
+                + (SELECT count(*) FROM location_batches)";
     let none = async { while sqlx::query_scalar::<_, i64>(left).fetch_one(&db).await.unwrap() > 0 {} };
     timeout(SOON, none).await.unwrap();
 }

@@ -10,6 +10,7 @@ mod janitor;
 mod lanes;
 mod leases;
 mod location_log;
+mod lossy_line;
 mod operator_sockets;
 mod outages;
 mod pacing;

@@ -182,7 +182,8 @@ impl Stage {
 
     /// With limits for rider sessions.
     pub async fn with(options: rider_session::Options) -> Self {
-        let db = TestDatabase::create().await.db;
+        let database = TestDatabase::create().await;
+        let db = database.db.clone();
         let code = city_row(&db, "blr").await;
         Self::beside(db, code, options).await
     }
@@ -196,8 +197,9 @@ impl Stage {
         let (gate, rules) = (Gate::unmetered(10_000), RuleBoard::default());
         let handle = CityHandle::new(code.clone(), city.clone().recipient(), gate.clone(), line, rules.clone());
         router.put(code.clone(), Slot::Running(handle.clone()));
-        let log_options = location_log::Options { flush_age_ms: 20, ..location_log::Options::default() };
-        let log = location_log::start(db.clone(), &metrics, log_options);
+        let mut log_options = location_log::Options { flush_age_ms: 20, ..location_log::Options::default() };
+        log_options.spool.dir = database.new_spool();
+        let (log, _) = location_log::start(db.clone(), Clock::system(), &metrics, log_options).await.unwrap();
         let (stop, stopping) = watch::channel(false);
         let (clock, sealer) = (Clock::system(), Sealer::new(&[1; 32]));
         let engaged = Engaged::default();

@@ -39,6 +39,7 @@ impl Engine {
             .env("DISPATCH_CONTACT_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
             .env("DISPATCH__SERVER__LISTEN", "127.0.0.1:0")
             .env("DISPATCH__DATABASE__CONNECTIONS", "6")
+            .env("DISPATCH__LOCATION_LOG__SPOOL__DIR", database.new_spool())
             .env("DISPATCH__LOG__FORMAT", "json")
             .env("RUST_LOG", "info")
             .env_remove("REDIS_URL")

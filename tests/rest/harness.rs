@@ -88,7 +88,9 @@ pub async fn start_reading(options: http::Options, reads: reads::Options) -> Res
             Ok(())
         })
     });
-    let log = location_log::start(db.clone(), &metrics, location_log::Options::default());
+    let mut log_options = location_log::Options::default();
+    log_options.spool.dir = database.new_spool();
+    let (log, _) = location_log::start(db.clone(), clock.clone(), &metrics, log_options).await.unwrap();
     let (stop, stopping) = watch::channel(false);
     let storage = Availability::new(metrics.gauge("journal_unavailable", "as the journal shows it"));
     let rider_options = rider_session::Options::default();

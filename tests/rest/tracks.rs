@@ -7,7 +7,10 @@ use dispatch_engine::{
         time::Timestamp,
     },
     http::{Options, reads},
-    store::location_logs::{CopyBatch, LocationRow, append, flags},
+    store::{
+        location_batches,
+        location_logs::{CopyBatch, LocationRow, flags},
+    },
 };
 use reqwest::{Method, header::ACCEPT};
 use serde_json::{Value, json};
@@ -58,9 +61,10 @@ pub async fn store(rest: &Rest, rider: RiderId, points: &[Stored<'_>]) {
             boot: BootId(Uuid::from_u128(point.boot)),
             device: "device",
             flags: point.flags,
+            device_at: time(point.recorded_s),
         });
     }
-    append(&rest.deps.db, &batch).await.unwrap();
+    location_batches::append(&rest.deps.db, Uuid::now_v7(), &batch, time(0), SOON).await.unwrap();
 }
 
 pub async fn rider(rest: &Rest) -> RiderId {

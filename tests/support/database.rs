@@ -38,6 +38,17 @@ impl TestDatabase {
         let db = pool(&url).await;
         Self { url, db }
     }
+
+    /// A place for the spool of one more engine on it.
+    pub fn new_spool(&self) -> PathBuf {
+        let options = self.db.connect_options();
+        spools().join(options.get_database().unwrap()).join(Uuid::new_v4().simple().to_string())
+    }
+}
+
+/// The spools of all engines, by the names of their databases.
+fn spools() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("spools")
 }
 
 /// The cluster of this test program.
@@ -79,6 +90,7 @@ fn start() -> Cluster {
             started.send(Cluster { postgres, template, _folder: folder }).unwrap();
             // Beside the first tests, because each takes a checkpoint.
             for name in old {
+                let _ = std::fs::remove_dir_all(spools().join(&name));
                 admin.execute(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).await.unwrap();
             }
             // It looks after the cluster's process.

@@ -51,6 +51,9 @@ pub async fn spawn_app_with(database: TestDatabase, clock: Clock, change: impl F
     let mut config = Config::default();
     config.database.url = Some(Secret::new(database.url.clone()));
     config.database.connections = 5;
+    config.location_log.spool.dir = database.new_spool();
+    // Tests wait for what is stored.
+    config.location_log.flush_age_ms = 100;
     config.server.workers = 1;
     config.router.threads = 1;
     // A quarter of it is granted to clients that do not read their goodbye, as a test's devices do not.

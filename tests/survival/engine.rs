@@ -42,6 +42,7 @@ impl Start {
             ("DISPATCH_JWT_SECRET".into(), SECRET.into()),
             ("DISPATCH_CONTACT_KEY".into(), "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into()),
             ("DISPATCH__SERVER__LISTEN".into(), address.to_string()),
+            ("DISPATCH__LOCATION_LOG__SPOOL__DIR".into(), spool_beside(log)),
         ];
         all.extend(settings.iter().map(|(key, value)| (format!("DISPATCH__{key}"), (*value).to_owned())));
         Self { address, settings: all, log: log.to_owned() }
@@ -53,6 +54,13 @@ impl Start {
         let answer = client.get(url).timeout(Duration::from_secs(3)).send().await;
         answer.is_ok_and(|answer| answer.status().is_success())
     }
+}
+
+/// A spool of its own for the engine of a log; what an earlier test program left there is not this one's.
+fn spool_beside(log: &Path) -> String {
+    let folder = log.with_extension("spool");
+    let _ = std::fs::remove_dir_all(&folder);
+    folder.display().to_string()
 }
 
 /// A running engine; dropping it kills it.

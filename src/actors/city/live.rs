@@ -43,12 +43,7 @@ pub fn live_fixes(batch: &PointBatch) -> impl Iterator<Item = Fix> {
 }
 
 fn fix(point: &LogPoint, dot: Position) -> Fix {
-    Fix {
-        rider: point.track.rider,
-        session: point.track.session(),
-        position: dot,
-        recorded_at: point.recorded_at,
-    }
+    Fix { rider: point.track.rider, session: point.track.session(), position: dot, recorded_at: point.recorded_at }
 }
 
 #[cfg(test)]

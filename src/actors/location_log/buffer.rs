@@ -1,7 +1,9 @@
-//! What waits to be stored, and when to store it: pure. Swap, write, then confirm: a batch leaves the buffer only when
-//! it is committed, one batch is on its way at a time, and past the bound the oldest points are dropped and counted.
+//! What waits to be stored: pure. Points stay in the batches in which the lanes handed them over, shared with the cities;
+//! past the bound the oldest ones go and are counted.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, ops::Deref, sync::Arc, time::Duration};
+
+use uuid::Uuid;
 
 use super::track::Track;
 use crate::{
@@ -38,95 +40,71 @@ pub struct LogPoint {
     pub dot: Option<Position>,
 }
 
-/// What a write came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
-    /// Committed.
-    Stored,
-    /// Not now: the same batch goes again.
-    Later,
-    /// Never: the batch is dropped.
-    Refused,
+/// The points that a lane gathered for one city, in the order of their arrival: one copy, which the city and the log share.
+#[derive(Clone, Debug)]
+pub struct PointBatch(pub Arc<[LogPoint]>);
+
+impl From<Vec<LogPoint>> for PointBatch {
+    fn from(points: Vec<LogPoint>) -> Self {
+        Self(points.into())
+    }
 }
 
-/// The bounds of the buffer.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// Rows that make a batch.
-    pub flush_rows: usize,
-    /// Rows held at most, the batch on its way included.
-    pub max_rows: usize,
+impl Deref for PointBatch {
+    type Target = [LogPoint];
+
+    fn deref(&self) -> &[LogPoint] {
+        &self.0
+    }
 }
 
-/// The buffer.
-#[derive(Debug)]
-pub struct Buffer {
-    bounds: Bounds,
-    waiting: VecDeque<LogPoint>,
-    /// The batch that is being written or waits to be tried again, sorted by rider.
-    batch: Vec<LogPoint>,
-    writing: bool,
-    failures: u32,
+impl PointBatch {
+    /// The points that are to be stored.
+    fn stored(&self) -> impl Iterator<Item = &LogPoint> {
+        self.iter().filter(|point| point.store)
+    }
+
+    /// Tells the tracks that these points will never be stored; returns how many they are.
+    pub(super) fn lose(&self) -> usize {
+        self.stored().map(|point| point.track.note_dropped(point.seq)).count()
+    }
 }
 
-impl Buffer {
-    /// An empty buffer.
+/// What is written at once, under one id.
+pub struct Batch {
+    /// UUIDv7, the same for every attempt.
+    pub id: Uuid,
+    points: Vec<PointBatch>,
+    rows: usize,
+    held: usize,
+}
+
+impl std::fmt::Debug for Batch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Batch({}, {} rows)", self.id, self.rows)
+    }
+}
+
+impl Batch {
+    /// Rows to be stored.
     #[must_use]
-    pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, waiting: VecDeque::new(), batch: Vec::new(), writing: false, failures: 0 }
+    pub const fn rows(&self) -> usize {
+        self.rows
     }
 
-    /// Takes points in; returns how many old ones had to go.
-    pub fn push(&mut self, points: &PointBatch) -> usize {
-        self.waiting.extend(points.0.iter().filter(|point| point.store).cloned());
-        let over = self.len().saturating_sub(self.bounds.max_rows);
-        if over == 0 {
-            return 0;
-        }
-        // A whole batch at once, so that a long outage does not drop point by point.
-        let dropped = over.max(self.bounds.flush_rows).min(self.waiting.len());
-        for point in self.waiting.drain(..dropped) {
-            point.track.note_dropped(point.seq);
-        }
-        dropped
-    }
-
-    /// Rows held.
+    /// The rows, sorted by rider and encoded. Neighbours in the heap are then points of one rider, and the index is filled in
+    /// order.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.waiting.len() + self.batch.len()
-    }
-
-    /// Whether nothing is held.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Whether a batch is full and nothing is on its way.
-    #[must_use]
-    pub fn is_due(&self) -> bool {
-        !self.writing && self.failures == 0 && self.len() >= self.bounds.flush_rows
-    }
-
-    /// The next batch, encoded; `None` when one is on its way or nothing waits. The caller reports with
-    /// [`Buffer::written`].
-    pub fn begin(&mut self) -> Option<CopyBatch> {
-        if self.writing || self.is_empty() {
-            return None;
-        }
-        if self.batch.is_empty() {
-            let rows = self.waiting.len().min(self.bounds.flush_rows);
-            self.batch.extend(self.waiting.drain(..rows));
-            // Neighbours in the heap are then points of one rider, and the index is filled in order.
-            self.batch.sort_unstable_by_key(|point| (point.track.rider, point.created_at, point.seq));
-        }
-        self.writing = true;
-        let mut encoded = CopyBatch::with_capacity(self.batch.len());
-        for point in &self.batch {
+    pub fn encode(&self) -> CopyBatch {
+        // The keys stand beside each other: behind the pointers every comparison would miss the cache.
+        let points = self.points.iter().flat_map(PointBatch::stored);
+        let mut rows: Vec<_> = points.map(|point| (point.track.rider, point.created_at, point.seq, point)).collect();
+        rows.sort_unstable_by_key(|(rider, at, seq, _)| (*rider, *at, *seq));
+        let mut encoded = CopyBatch::with_capacity(rows.len());
+        for (rider, created_at, seq, point) in rows {
             encoded.push(&LocationRow {
-                rider: point.track.rider,
-                created_at: point.created_at,
+                rider,
+                created_at,
                 recorded_at: point.recorded_at,
                 city: point.track.city.as_str(),
                 position: point.position,
@@ -134,121 +112,135 @@ impl Buffer {
                 speed_mps: point.speed_mps,
                 heading_deg: point.heading_deg,
                 // The ping filter lets no greater number in.
-                seq: i64::try_from(point.seq).unwrap_or(i64::MAX),
+                seq: i64::try_from(seq).unwrap_or(i64::MAX),
                 boot: point.track.boot,
                 device: &point.track.device,
                 flags: point.flags,
+                device_at: point.device_at,
             });
         }
-        Some(encoded)
+        encoded
     }
 
-    /// What came of the batch; returns its rows, and every track hears of them.
-    pub fn written(&mut self, result: Written) -> usize {
-        self.writing = false;
-        let rows = self.batch.len();
-        match result {
-            Written::Later => {
-                self.failures = self.failures.saturating_add(1);
-                return rows;
-            }
-            Written::Stored => {
-                for point in self.batch.drain(..) {
-                    point.track.note_stored(point.seq);
-                }
-            }
-            Written::Refused => {
-                for point in self.batch.drain(..) {
-                    point.track.note_dropped(point.seq);
-                }
-            }
+    /// Tells the tracks that their points are stored: committed, or synced to the spool.
+    pub fn settle(&self) {
+        for point in self.points.iter().flat_map(PointBatch::stored) {
+            point.track.note_stored(point.seq);
         }
-        self.failures = 0;
-        rows
     }
 
-    /// How long to wait before the next try: 200 ms, doubling, at most 5 s; zero when the last write did not fail.
-    #[must_use]
-    pub fn backoff(&self) -> Duration {
-        match self.failures {
-            0 => Duration::ZERO,
-            n => Duration::from_millis(200).saturating_mul(1 << (n - 1).min(10)).min(Duration::from_secs(5)),
+    /// Tells the tracks that their points will never be stored.
+    pub fn lose(&self) {
+        for points in &self.points {
+            points.lose();
         }
     }
 }
 
-/// The points that a lane gathered for one city, in the order of their arrival: one copy, which the city and the log share.
-#[derive(Clone, Debug)]
-pub struct PointBatch(pub Arc<[LogPoint]>);
+/// The bounds of the buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Rows that make a batch.
+    pub flush_rows: usize,
+    /// How long the first point of a batch waits for others.
+    pub flush_age: Duration,
+    /// Points held at most, those on their way included.
+    pub max_points: usize,
+}
+
+/// The buffer. Times are durations since its beginning.
+pub struct Buffer {
+    bounds: Bounds,
+    waiting: VecDeque<(Duration, PointBatch)>,
+    rows: usize,
+    /// Points that wait, be they to be stored or not: a shared batch is held as a whole.
+    points: usize,
+    /// Points of batches that are on their way.
+    away: usize,
+}
+
+impl Buffer {
+    /// An empty buffer.
+    #[must_use]
+    pub const fn new(bounds: Bounds) -> Self {
+        Self { bounds, waiting: VecDeque::new(), rows: 0, points: 0, away: 0 }
+    }
+
+    /// Takes points in; returns how many old rows had to go. Points that the policy does not store are let go at once
+    /// where they come without others.
+    pub fn push(&mut self, now: Duration, points: PointBatch) -> usize {
+        let rows = points.stored().count();
+        if rows == 0 {
+            return 0;
+        }
+        self.rows += rows;
+        self.points += points.len();
+        self.waiting.push_back((now, points));
+        if self.held() <= self.bounds.max_points {
+            return 0;
+        }
+        // A whole batch at once, so that a long outage does not drop and log point by point.
+        let mut dropped = 0;
+        while dropped < self.bounds.flush_rows || self.held() > self.bounds.max_points {
+            let Some((_, oldest)) = self.waiting.pop_front() else { break };
+            self.points -= oldest.len();
+            dropped += oldest.lose();
+        }
+        self.rows -= dropped;
+        dropped
+    }
+
+    /// Points held, those on their way included.
+    #[must_use]
+    pub const fn held(&self) -> usize {
+        self.points + self.away
+    }
+
+    /// Rows that wait for a batch.
+    #[must_use]
+    pub const fn waiting(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether the next batch is full.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.rows >= self.bounds.flush_rows
+    }
+
+    /// When the next batch is due however few rows it has.
+    #[must_use]
+    pub fn due_at(&self) -> Option<Duration> {
+        self.waiting.front().map(|(since, _)| *since + self.bounds.flush_age)
+    }
+
+    /// The next batch, of what has waited longest; `None` when nothing waits. It counts as held until
+    /// [`Buffer::release`].
+    pub fn form(&mut self, id: impl FnOnce() -> Uuid) -> Option<Batch> {
+        if self.waiting.is_empty() {
+            return None;
+        }
+        let mut batch = Batch { id: id(), points: Vec::new(), rows: 0, held: 0 };
+        // A lane's points stay together, so a batch may be a little larger than asked for.
+        while batch.rows < self.bounds.flush_rows
+            && let Some((_, points)) = self.waiting.pop_front()
+        {
+            batch.rows += points.stored().count();
+            batch.held += points.len();
+            batch.points.push(points);
+        }
+        self.rows -= batch.rows;
+        self.points -= batch.held;
+        self.away += batch.held;
+        Some(batch)
+    }
+
+    /// A batch is stored or lost, and no longer held.
+    pub const fn release(&mut self, batch: &Batch) {
+        self.away -= batch.held;
+    }
+}
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::ids::{BootId, CityCode, RiderId};
-
-    fn track(rider: u128) -> Arc<Track> {
-        let (rider, boot) = (RiderId(uuid::Uuid::from_u128(rider)), BootId(uuid::Uuid::nil()));
-        Arc::new(Track::new(rider, CityCode::parse("blr").unwrap(), boot, "d", 0, Timestamp::default()))
-    }
-
-    fn points(track: &Arc<Track>, seqs: std::ops::RangeInclusive<u64>) -> PointBatch {
-        let point = |seq| {
-            track.note_accepted(seq, None);
-            LogPoint {
-                track: track.clone(),
-                seq,
-                created_at: Timestamp::from_millis(1_000),
-                recorded_at: Timestamp::from_millis(900),
-                device_at: Timestamp::from_millis(900),
-                position: Position::new(1.0, 2.0).unwrap(),
-                accuracy_m: None,
-                speed_mps: None,
-                heading_deg: None,
-                flags: 0,
-                store: true,
-                dot: None,
-            }
-        };
-        PointBatch(seqs.map(point).collect())
-    }
-
-    #[test]
-    fn a_failed_batch_stays_and_points_that_come_meanwhile_wait_behind_it() {
-        let track = track(1);
-        let mut buffer = Buffer::new(Bounds { flush_rows: 3, max_rows: 100 });
-        assert_eq!(buffer.push(&points(&track, 1..=3)), 0);
-        assert!(buffer.is_due());
-        assert_eq!(buffer.begin().unwrap().rows(), 3);
-        assert!(buffer.begin().is_none(), "one write in flight");
-        buffer.push(&points(&track, 4..=7));
-        assert!(!buffer.is_due());
-        buffer.written(Written::Later);
-        assert_eq!((track.stored_to(), buffer.len()), (0, 7));
-        assert_eq!(buffer.backoff(), Duration::from_millis(200));
-        assert_eq!(buffer.begin().unwrap().rows(), 3, "the same batch again");
-        assert_eq!(buffer.written(Written::Stored), 3);
-        assert_eq!((track.stored_to(), buffer.len(), buffer.backoff()), (3, 4, Duration::ZERO));
-    }
-
-    #[test]
-    fn past_the_bound_the_oldest_go_and_their_track_stops() {
-        let (kept, dropped) = (track(1), track(2));
-        let mut buffer = Buffer::new(Bounds { flush_rows: 2, max_rows: 4 });
-        buffer.push(&points(&dropped, 1..=2));
-        assert_eq!(buffer.push(&points(&kept, 1..=3)), 2);
-        assert!(dropped.is_lost() && !kept.is_lost());
-        buffer.begin().unwrap();
-        buffer.written(Written::Stored);
-        assert_eq!(kept.stored_to(), 2);
-    }
-
-    #[test]
-    fn a_refused_batch_is_not_tried_for_ever() {
-        let track = track(1);
-        let mut buffer = Buffer::new(Bounds { flush_rows: 2, max_rows: 4 });
-        buffer.push(&points(&track, 1..=2));
-        buffer.begin().unwrap();
-        assert_eq!(buffer.written(Written::Refused), 2);
-        assert!(buffer.is_empty() && track.is_lost());
-    }
-}
+#[path = "buffer_tests.rs"]
+mod tests;

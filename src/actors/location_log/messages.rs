@@ -1,7 +1,7 @@
 //! What reaches the location log.
 
 use actix::Message;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::buffer::PointBatch;
 use crate::actors::gate::Permit;
@@ -16,10 +16,12 @@ pub(super) struct Append {
     pub points: PointBatch,
 }
 
-/// Write everything, then say so.
+/// Write everything, then end.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Flush {
+pub(super) struct Stop {
+    /// When Postgres has had its time, and the rest goes to the spool.
+    pub hurry_at: Instant,
     /// Told when nothing is left.
     pub done: oneshot::Sender<()>,
 }

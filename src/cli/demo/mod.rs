@@ -192,6 +192,7 @@ async fn play(
     servers: &Servers,
     signals: &mut StopSignals,
 ) -> anyhow::Result<End> {
+    config.location_log.spool.dir = folder.root().join("spool");
     config.database.url = Some(Secret::new(servers.database.clone()));
     config.redis.url = servers.redis.as_ref().map(|redis| Secret::new(redis.url()));
     let db = app::connect(&config).await?;

@@ -30,7 +30,13 @@ impl Protocol {
     }
 
     /// Judges the points of a frame; `None` as long as there is no city.
-    pub(super) fn judged(&mut self, now: Timestamp, pings: &[Ping], oldest: Option<u64>, sent_at: Option<i64>) -> Option<Judged> {
+    pub(super) fn judged(
+        &mut self,
+        now: Timestamp,
+        pings: &[Ping],
+        oldest: Option<u64>,
+        sent_at: Option<i64>,
+    ) -> Option<Judged> {
         let situation = self.situation();
         let track = self.track.as_ref()?;
         track.expect(oldest);
