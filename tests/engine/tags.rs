@@ -79,7 +79,8 @@ fn an_order_waits_for_its_tags_and_says_so() {
     town.apply(Command::UpdateProfile(profile(rider(1))));
     town.place_spec(needing(&town, 2, &["thermal_bag"]));
     town.wait(secs(1));
-    assert_eq!((town.offer_to(1), town.status(order(2))), (None, Some(OrderStatus::Queued)));
+    assert_eq!(town.status(order(2)), Some(OrderStatus::Queued));
+    assert_eq!(why(&mut town, order(2)), (Some(WaitReason::NoRiderInReach), json!({ "missing_tag": 1 })));
 }
 
 #[test]
