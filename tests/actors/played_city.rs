@@ -39,6 +39,7 @@ use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 use crate::support::{
+    database::new_spool,
     TestDatabase,
     rows::{city_row, rider_row},
     until,
@@ -198,7 +199,7 @@ impl Stage {
         let handle = CityHandle::new(code.clone(), city.clone().recipient(), gate.clone(), line, rules.clone());
         router.put(code.clone(), Slot::Running(handle.clone()));
         let mut log_options = location_log::Options { flush_age_ms: 20, ..location_log::Options::default() };
-        log_options.spool.dir = database.new_spool();
+        log_options.spool.dir = new_spool(&db);
         let (log, _) = location_log::start(db.clone(), Clock::system(), &metrics, log_options).await.unwrap();
         let (stop, stopping) = watch::channel(false);
         let (clock, sealer) = (Clock::system(), Sealer::new(&[1; 32]));

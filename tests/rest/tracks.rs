@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     harness::{Rest, start, start_reading},
-    support::{client::answer, rows::rider_row, token, token_for},
+    support::{SOON, client::answer, rows::rider_row, token, token_for},
 };
 
 /// 2026-10-31T23:59:00Z: a month ends a minute later.

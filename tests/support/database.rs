@@ -41,9 +41,13 @@ impl TestDatabase {
 
     /// A place for the spool of one more engine on it.
     pub fn new_spool(&self) -> PathBuf {
-        let options = self.db.connect_options();
-        spools().join(options.get_database().unwrap()).join(Uuid::new_v4().simple().to_string())
+        new_spool(&self.db)
     }
+}
+
+/// A place for the spool of one more engine on a database.
+pub fn new_spool(db: &Db) -> PathBuf {
+    spools().join(db.connect_options().get_database().unwrap()).join(Uuid::new_v4().simple().to_string())
 }
 
 /// The spools of all engines, by the names of their databases.

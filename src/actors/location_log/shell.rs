@@ -93,6 +93,7 @@ pub async fn start(
         timer: None,
         stopping: Vec::new(),
     };
+    log.show_spool();
     let address = LocationLog::start_in_arbiter(&Arbiter::new().handle(), |_| log);
     let handle = LocationLogHandle {
         append: address.clone().recipient(),
