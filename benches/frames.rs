@@ -12,8 +12,10 @@ use dispatch_engine::wire::{
     rider::{Down, Ping, Up},
 };
 
-/// How long one figure is measured.
-const FOR: Duration = Duration::from_millis(500);
+/// Series of calls per figure.
+const SERIES: usize = 500;
+/// Calls per series: a fraction of what a scheduler gives a program at a time.
+const CALLS: u32 = 200;
 
 /// A frame of points as a device sends it.
 fn frame(points: u64) -> Up {
@@ -30,18 +32,15 @@ fn frame(points: u64) -> Up {
     Up::Pings { pings: (1..=points).map(|n| ping(100_000 + n)).collect(), oldest: Some(100_001), sent_at: None }
 }
 
-/// Nanoseconds per call, the best of ten series, so that what else the machine does counts little.
+/// Nanoseconds per call, the best of many short series, so that what else the machine does counts little.
 fn nanoseconds(mut call: impl FnMut()) -> f64 {
-    let mut best = f64::MAX;
-    for _ in 0..10 {
-        let (begun, mut calls) = (Instant::now(), 0_u32);
-        while begun.elapsed() < FOR / 10 {
-            (0..100).for_each(|_| call());
-            calls += 100;
-        }
-        best = best.min(begun.elapsed().as_secs_f64() * 1e9 / f64::from(calls));
+    let mut best = Duration::MAX;
+    for _ in 0..SERIES {
+        let begun = Instant::now();
+        (0..CALLS).for_each(|_| call());
+        best = best.min(begun.elapsed());
     }
-    best
+    best.as_secs_f64() * 1e9 / f64::from(CALLS)
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

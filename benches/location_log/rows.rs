@@ -125,6 +125,7 @@ impl Lane {
                 heading_deg: Some(271.0),
                 flags: 0,
                 store: true,
+                dot: None,
             });
         }
         points.into()

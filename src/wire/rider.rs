@@ -1,4 +1,6 @@
-//! The rider socket, version 1: `GET /v1/rider/socket`, subprotocol `dispatch.v1.json` (one text frame per message).
+//! The rider socket, version 1: `GET /v1/rider/socket`, subprotocol `dispatch.v1.json` (one text message per frame) or
+//! `dispatch.v1.msgpack` (one binary message per frame); one set of types, see [`super::frames`]. How points get here over a
+//! bad network is told in `docs/RIDER_SOCKET.md`.
 //!
 //! Every up frame that changes something carries an `id` chosen by the device and may be sent again: the answer is the
 //! same, after a reconnect and after a restart of the server as well, for as long as the city's policy says (a day). The same
@@ -18,7 +20,7 @@ use super::{LatLon, MoneyBody, PlaceBody};
 /// The subprotocol of the JSON encoding.
 pub const SUBPROTOCOL_JSON: &str = "dispatch.v1.json";
 
-/// The subprotocol of the MessagePack encoding: the same frames with the same names, one binary frame per message.
+/// The subprotocol of the MessagePack encoding: the same frames with the same names, one binary message per frame.
 pub const SUBPROTOCOL_MSGPACK: &str = "dispatch.v1.msgpack";
 
 /// A frame from the device.
@@ -38,9 +40,9 @@ pub enum Up {
     Pings {
         /// The points, at most 500.
         pings: Vec<Ping>,
-        /// The lowest number that the device still holds. With it points may come in any order: numbers below it never
-        /// come any more, those at or above it that are missing are waited for. Without it points come in order, and a
-        /// number that was skipped never comes.
+        /// The lowest number that the device still holds unsettled, or the next one that it will give. With it points may
+        /// come in any order: numbers below it never come any more and count as settled, those at or above it that are
+        /// missing are waited for. Without it points come in order, and a number that was skipped never comes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         oldest: Option<u64>,
         /// The device's wall clock at sending, milliseconds since 1970: the skew is estimated from it.
@@ -129,7 +131,7 @@ pub enum DutyWish {
 /// One point.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ping {
-    /// Counts up per device and boot, from 1.
+    /// Counts up per device and boot, from 1, in the order of recording; at most 63 bits.
     pub seq: u64,
     /// When the device recorded it, device time, milliseconds since 1970.
     pub at: i64,
@@ -180,13 +182,15 @@ pub struct Progress {
 pub enum Down {
     /// The answer to `hello`: the whole state.
     Welcome(Welcome),
-    /// How far the points came. Told right after `welcome` too, when the device has been here before: what lies beyond
-    /// `received_to` is to be sent again, in order, before newer points.
+    /// How far the points came. Told now and then, soon when points were refused or many came at once, and right after
+    /// `welcome` when the device has been here before: what it holds beyond `received_to` is to be sent again, in order and
+    /// before newer points unless it says `oldest`.
     PingsAck {
-        /// Every point up to this number was received.
+        /// Every number up to this one was received, or never comes. After a reconnect it may be lower than before: points
+        /// were lost on their way to the store.
         received_to: u64,
-        /// Every point up to this number is settled: committed, synced to the disk that waits for the database, left out
-        /// by the city's policy, or refused. The device may forget it.
+        /// Every number up to this one is settled: committed, synced to the disk that waits for the database, left out by
+        /// the city's policy, refused, or it never comes. The device may forget its points up to here, and no others.
         stored_to: u64,
         /// Points that were refused, since the last ack.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]

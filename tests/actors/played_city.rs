@@ -39,8 +39,8 @@ use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 use crate::support::{
-    database::new_spool,
     TestDatabase,
+    database::new_spool,
     rows::{city_row, rider_row},
     until,
 };

@@ -432,3 +432,16 @@ impl StreamHandler<Result<ws::Message, ProtocolError>> for RiderSession {
 fn too_large() -> BadFrame {
     BadFrame::new(frame::FRAME_TOO_LARGE, "the frame is larger than this server takes")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_small() {
+        // What an idle rider costs beyond the socket itself, twice over, fits into a kilobyte.
+        let sizes = [size_of::<RiderSession>(), size_of::<Protocol>(), size_of::<crate::actors::location_log::Track>()];
+        println!("a session takes {} bytes, its protocol {} of them, a track {}", sizes[0], sizes[1], sizes[2]);
+        assert!(sizes[0] <= 768 && sizes[2] <= 256, "{sizes:?}");
+    }
+}
