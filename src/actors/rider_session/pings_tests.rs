@@ -13,7 +13,7 @@ use crate::{
         policy::PingPolicy,
     },
     replay::{
-        geometry::{offset, scatter},
+        geometry::{distance_m, offset, scatter},
         motion::Motion,
     },
     wire::LatLon,
@@ -200,6 +200,8 @@ fn honest_points_of_noisy_receivers_are_hardly_lost() {
     let mut rng = ChaCha8Rng::seed_from_u64(20_261_125);
     let (mut sent, mut refused, mut late) = (0, 0, 0);
     let (mut raw_m, mut dot_m) = (0.0, 0.0);
+    // Summed up, of riders who stand and who ride: how far from the truth are points and dots.
+    let mut off = [(0.0, 0.0, 0); 2];
     for rider in 0..40 {
         let vehicle = Vehicle::ALL[rider % Vehicle::ALL.len()];
         let spread_m = rng.random_range(5.0..30.0);
@@ -228,11 +230,17 @@ fn honest_points_of_noisy_receivers_are_hardly_lost() {
             refused += judged.refused.len();
             // How far the dot goes while the rider stands.
             let stands = ms >= motion.arrives();
+            if let Some((dot, _)) = judged.live {
+                let (truth, sum) = (motion.position(ms), &mut off[usize::from(!stands)]);
+                sum.0 += distance_m(truth, at);
+                sum.1 += distance_m(truth, LatLon { lat: dot.lat(), lon: dot.lon() });
+                sum.2 += 1;
+            }
             if let Some((dot, _)) = judged.live.filter(|_| stands) {
                 let dot = LatLon { lat: dot.lat(), lon: dot.lon() };
                 if let Some((raw_before, dot_before)) = last {
-                    raw_m += crate::replay::geometry::distance_m(raw_before, at);
-                    dot_m += crate::replay::geometry::distance_m(dot_before, dot);
+                    raw_m += distance_m(raw_before, at);
+                    dot_m += distance_m(dot_before, dot);
                 }
                 last = Some((at, dot));
             } else {
@@ -245,5 +253,9 @@ fn honest_points_of_noisy_receivers_are_hardly_lost() {
         "{refused} of {sent} honest points refused: {percent:.3} %; a rider at rest: the dot went {dot_m:.0} m, the points {raw_m:.0} m"
     );
     assert!(percent < 1.0 && late == 0);
-    assert!(dot_m < raw_m / 3.0);
+    assert!(dot_m < raw_m / 2.0);
+    let [standing, riding] = off.map(|(raw, dot, n)| (raw / f64::from(n), dot / f64::from(n)));
+    println!("off by so much, points and dots: standing {standing:.1?} m, riding {riding:.1?} m");
+    assert!(standing.1 < standing.0, "the dot of a rider at rest is nearer to the truth than the points");
+    assert!(riding.1 < riding.0 + 10.0, "and that of one who rides keeps up");
 }
