@@ -18,7 +18,6 @@ use super::{
     },
     *,
 };
-use crate::domain::ids::{BootId, RiderId};
 
 const NOW: Timestamp = Timestamp::from_millis(1_900_000_000_000);
 
