@@ -263,7 +263,7 @@ proptest! {
         }
         let judged = feed(&points, &policy);
         prop_assert!(judged.iter().all(Result::is_ok), "{judged:?}");
-        let last = judged.iter().flatten().filter(|one| !one.is_late()).next_back().unwrap();
+        let last = judged.iter().flatten().rfind(|one| !one.is_late()).unwrap();
         prop_assert_eq!(last.device_at, newest.device_at, "the dot is at the newest point");
     }
 }
