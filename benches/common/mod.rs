@@ -17,7 +17,10 @@ impl Surroundings {
     /// are compared, each with its version.
     pub fn begin(command: &str, peers: &[(&str, String)]) -> Self {
         line("command", command);
-        line("build", if cfg!(debug_assertions) { "with debug assertions: its figures mean nothing" } else { "optimised" });
+        line(
+            "build",
+            if cfg!(debug_assertions) { "with debug assertions: its figures mean nothing" } else { "optimised" },
+        );
         line("machine", &machine());
         line("system", &format!("Linux {}", read("/proc/sys/kernel/osrelease")));
         let peers = peers.iter().map(|(name, version)| format!("{name} {version}"));
@@ -90,7 +93,10 @@ fn machine() -> String {
     let memory = read("/proc/meminfo");
     let kib = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"));
     let gib = kib.and_then(|kib| kib.parse::<f64>().ok()).unwrap_or(0.0) / 1_048_576.0;
-    format!("{}, {cores} cores, {gib:.1} GiB, shared with whatever is compared", model.trim_start_matches([' ', '\t', ':']))
+    format!(
+        "{}, {cores} cores, {gib:.1} GiB, shared with whatever is compared",
+        model.trim_start_matches([' ', '\t', ':'])
+    )
 }
 
 /// What is measured, and whether the sources had been changed since.

@@ -58,7 +58,8 @@ pub fn cpu_with_children(pid: i32) -> io::Result<Cpu> {
 /// Resident memory of a process, bytes.
 pub fn resident(pid: i32) -> io::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let kib =
+        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     kib.map(|kib| kib * 1_024).ok_or_else(|| io::Error::other("no VmRSS"))
 }
 

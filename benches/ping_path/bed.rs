@@ -11,7 +11,7 @@ use dispatch_engine::{
     supervisor::{DataDir, Postgres, PostgresOptions},
     wire::{LatLon, rest::NewCity},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::AssertSqlSafe;
 use tempfile::TempDir;
 
@@ -29,7 +29,7 @@ pub struct Bed {
 
 impl Bed {
     /// Starts one with a city and so many riders, none of them on duty.
-    pub async fn make(riders: u32, workers: usize, log: &Path) -> Result<Self> {
+    pub async fn make(riders: u32, policy: &Value, workers: usize, log: &Path) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let data = DataDir::open(folder.path())?;
         let options = PostgresOptions {
@@ -42,7 +42,7 @@ impl Bed {
         let url = postgres.ensure_database("ping_path").await?;
         // Brings the schema up to date as well.
         let engine = programs::engine(&url, workers, log).await?;
-        found(engine.address, &policy()).await?;
+        found(engine.address, policy).await?;
         engine.terminate().await?;
         let options = PoolOptions {
             connections: 2,
@@ -102,11 +102,6 @@ impl Bed {
         self.db.close().await;
         Ok(self.postgres.stop().await?)
     }
-}
-
-/// Nobody goes home because a bench is silent for a while.
-fn policy() -> Value {
-    json!({ "auto_off_after_s": 3_600 })
 }
 
 async fn found(address: std::net::SocketAddr, policy: &Value) -> Result<()> {

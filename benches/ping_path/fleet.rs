@@ -112,7 +112,6 @@ impl Fleet {
             }
             sleep(Duration::from_millis(20)).await;
         }
-        self.settle(&tally).await?;
         answer(&tally)?;
         let mut words = words();
         loop {

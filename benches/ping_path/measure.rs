@@ -14,13 +14,14 @@ use crate::{
     rider::{Encoding, Peer},
 };
 
-/// Points per frame.
-pub const SHAPES: [u32; 2] = [1, 10];
+/// Points per frame, and how many times as many points per second: who sends ten at once has fewer frames, and what a
+/// server pays for being woken should not be what is measured.
+pub const SHAPES: [(u32, u32); 2] = [(1, 1), (10, 3)];
 
 /// How long and how much.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    /// Points per second of all riders together, in frames of any shape.
+    /// Points per second of all riders together, when each is a frame of its own.
     pub points_per_s: u32,
     pub warm_up: Duration,
     pub idle: Duration,
@@ -69,7 +70,14 @@ impl Measured {
 }
 
 /// The engine, and what of its points is stored: every one, once.
-pub async fn engine(bed: &Bed, encoding: Encoding, riders: u32, workers: usize, load: Load, log: &Path) -> Result<Measured> {
+pub async fn engine(
+    bed: &Bed,
+    encoding: Encoding,
+    riders: u32,
+    workers: usize,
+    load: Load,
+    log: &Path,
+) -> Result<Measured> {
     bed.clear().await?;
     let server = programs::engine(bed.url(), workers, log).await?;
     let fleet = Fleet { peer: Peer::Engine, address: server.address, encoding, riders };
@@ -102,7 +110,8 @@ async fn serve(server: &Server, fleet: Fleet, bed: Option<&Bed>, load: Load) -> 
     sleep(load.idle).await;
     let (idle_span, idle, resident_idle) = (begun.elapsed(), cpu_of(pid)? - before, resident(pid)?);
     let mut steady = Vec::new();
-    for points_per_frame in SHAPES {
+    for (points_per_frame, times) in SHAPES {
+        let load = Load { points_per_s: load.points_per_s * times, ..load };
         steady.push(steadily(server, &mut clients, fleet, points_per_frame, bed, load).await?);
     }
     let counts = clients.ask(Word::Count).await?;
@@ -141,8 +150,7 @@ async fn steadily(
     sleep(load.span).await;
     let (span, cpu) = (begun.elapsed(), cpu_of(pid)? - cpu);
     let then = clients.ask(Word::Count).await?;
-    let latencies =
-        if bed.is_some() { latency::look(server.address).await?.since(&seen) } else { Vec::new() };
+    let latencies = if bed.is_some() { latency::look(server.address).await?.since(&seen) } else { Vec::new() };
     let last = clients.ask(Word::Rest).await?;
     let frames = then.frames - counts.frames;
     Ok(Steady {

@@ -23,6 +23,9 @@ use crate::{
 /// The longest wait for a program to be there, or for the clients to answer.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// What of the bench's environment the engine gets: its settings, and other allocators or their settings.
+const PASSED: [&str; 3] = ["DISPATCH__", "LD_PRELOAD", "MALLOC_"];
+
 /// A server; killed when dropped.
 pub struct Server {
     /// Where it listens.
@@ -59,6 +62,7 @@ pub async fn engine(database: &str, workers: usize, log: &Path) -> Result<Server
     let child = Command::new(env!("CARGO_BIN_EXE_dispatch"))
         .arg("serve")
         .env_clear()
+        .envs(std::env::vars().filter(|(name, _)| PASSED.iter().any(|passed| name.starts_with(passed))))
         .envs([
             ("DATABASE_URL", database),
             ("DISPATCH_JWT_SECRET", SECRET),

@@ -29,8 +29,21 @@ fn net(measured: &Measured, steady: &Steady) -> Duration {
 pub fn cost(pairs: &[Pair]) -> bool {
     let mut all_met = true;
     let mut made = table(&[
-        "connections", "encoding", "points/frame", "bytes/frame", "frames/s", "engine us/point", "user+sys", "net",
-        "Postgres us/point", "echo us/frame", "user+sys", "net", "engine/echo", "aim", "",
+        "connections",
+        "encoding",
+        "points/frame",
+        "bytes/frame",
+        "frames/s",
+        "engine us/point",
+        "user+sys",
+        "net",
+        "Postgres us/point",
+        "echo us/frame",
+        "user+sys",
+        "net",
+        "engine/echo",
+        "aim",
+        "",
     ]);
     for (engine, echo) in pairs {
         let alone = &echo.steady[0];
@@ -52,7 +65,11 @@ pub fn cost(pairs: &[Pair]) -> bool {
                 format!("{per_point:.2}"),
                 format!("{:.2}", us_per(ours.postgres, ours.points)),
                 format!("{:.2}", us_per(theirs.cpu.total(), theirs.frames)),
-                format!("{:.1}+{:.1}", us_per(theirs.cpu.user, theirs.frames), us_per(theirs.cpu.system, theirs.frames)),
+                format!(
+                    "{:.1}+{:.1}",
+                    us_per(theirs.cpu.user, theirs.frames),
+                    us_per(theirs.cpu.system, theirs.frames)
+                ),
                 format!("{:.2}", us_per(net(echo, theirs), theirs.frames)),
                 format!("{ratio:.2}"),
                 format!("<= {aim}"),
@@ -72,8 +89,16 @@ pub fn cost(pairs: &[Pair]) -> bool {
 pub fn idle(pairs: &[Pair]) -> bool {
     let mut all_met = true;
     let mut made = table(&[
-        "connections", "encoding", "server", "RSS empty MiB", "RSS idle MiB", "bytes/connection", "aim", "",
-        "RSS after load MiB", "idle CPU %",
+        "connections",
+        "encoding",
+        "server",
+        "RSS empty MiB",
+        "RSS idle MiB",
+        "bytes/connection",
+        "aim",
+        "",
+        "RSS after load MiB",
+        "idle CPU %",
     ]);
     for (engine, echo) in pairs {
         for (name, measured) in [("engine", engine), ("echo", echo)] {
@@ -106,7 +131,8 @@ pub fn idle(pairs: &[Pair]) -> bool {
 /// What was sent is stored, and the riders hear of it.
 pub fn stored(pairs: &[Pair]) -> bool {
     let mut whole = true;
-    let mut made = table(&["connections", "encoding", "points sent", "rows stored", "", "acks per frame, 1 point", "10 points"]);
+    let mut made =
+        table(&["connections", "encoding", "points sent", "rows stored", "", "acks per frame, 1 point", "10 points"]);
     for (engine, _) in pairs {
         let Some((sent, rows)) = engine.stored else { continue };
         whole &= sent == rows;
@@ -129,12 +155,17 @@ pub fn stored(pairs: &[Pair]) -> bool {
 
 /// What the engine measured on its own way.
 pub fn latencies(pairs: &[Pair]) {
-    let mut made = table(&["histogram (engine's own)", "connections", "encoding", "points/frame", "count", "p50", "p99"]);
+    let mut made =
+        table(&["histogram (engine's own)", "connections", "encoding", "points/frame", "count", "p50", "p99"]);
     for (engine, _) in pairs {
         for steady in &engine.steady {
             for seen in &steady.latencies {
                 let value = |value: f64| {
-                    if seen.name.contains("_seconds") { format!("{:.2} ms", value * 1_000.0) } else { format!("{value:.1}") }
+                    if seen.name.contains("_seconds") {
+                        format!("{:.2} ms", value * 1_000.0)
+                    } else {
+                        format!("{value:.1}")
+                    }
                 };
                 made.add_row([
                     seen.name.clone(),

@@ -144,7 +144,7 @@ async fn a_newer_session_takes_over_and_the_older_one_stays_away() {
 
 #[actix_web::test]
 async fn points_are_acked_once_they_are_stored() {
-    let stage = Stage::with(Options { ack_every_ms: 30, ..Options::default() }).await;
+    let stage = Stage::with(Options { ack_every_ms: 30, ack_within_ms: 30, ..Options::default() }).await;
     let rider = stage.rider().await;
     let mut device = Device::live(&stage, rider).await;
     let now = Clock::wall().as_millis();
@@ -183,6 +183,42 @@ async fn points_are_acked_once_they_are_stored() {
     assert_eq!(again.next().await["type"], "welcome");
     assert_eq!(again.next().await, json!({"type": "pings_ack", "received_to": 4, "stored_to": 4}));
     assert!(stage.metrics.render().unwrap().contains("dispatch_rider_reconnects_total 1"));
+}
+
+#[actix_web::test]
+async fn acks_travel_with_the_frames_of_a_device_that_goes_on_sending() {
+    // Longer than the test: whatever comes, came with a frame.
+    let hour = 3_600_000;
+    let stage = Stage::with(Options { ack_every_ms: hour, ack_within_ms: hour, ..Options::default() }).await;
+    let rider = stage.rider().await;
+    let mut device = Device::live(&stage, rider).await;
+    let now = Clock::wall().as_millis();
+    let ping =
+        |seq: u64, lat: f64| json!({"type": "pings", "pings": [{"seq": seq, "at": now, "lat": lat, "lon": 77.5}]});
+    let stored = async |seq: i64| {
+        let sql = "SELECT count(*) FROM location_logs WHERE rider_id = $1 AND seq = $2";
+        while sqlx::query_scalar::<_, i64>(sql).bind(rider.0).bind(seq).fetch_one(&stage.db).await.unwrap() == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    device.send(ping(1, 12.9)).await;
+    stored(1).await;
+    // The row shows a moment before the session may know of it: frames are sent until one brings the ack.
+    let mut last = 1;
+    let first = loop {
+        last += 1;
+        device.send(ping(last, 12.9)).await;
+        if let Ok(ack) = tokio::time::timeout(Duration::from_millis(20), device.next()).await {
+            break ack;
+        }
+    };
+    assert!(first["stored_to"].as_u64().unwrap() >= 1, "{first}");
+    // The next one is not due for an hour, except for a refusal.
+    device.send(ping(last + 1, 12.9)).await;
+    stored(i64::try_from(last + 1).unwrap()).await;
+    device.send(ping(last + 2, 95.0)).await;
+    let next = device.next().await;
+    assert_eq!(next["refused"], json!([{"seq": last + 2, "reason": "out_of_world"}]), "{next}");
 }
 
 #[actix_web::test]

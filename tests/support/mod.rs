@@ -55,6 +55,8 @@ pub async fn spawn_app_with(database: TestDatabase, clock: Clock, change: impl F
     config.router.threads = 1;
     // A quarter of it is granted to clients that do not read their goodbye, as a test's devices do not.
     config.server.shutdown_s = 4;
+    // What a device hears that sends nothing more, as most of the tests' do.
+    (config.rider_session.ack_every_ms, config.rider_session.ack_within_ms) = (200, 200);
     config.auth.jwt_secret = Some(Secret::new(SECRET.into()));
     config.contacts.key = Some(Secret::new("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into()));
     change(&mut config);

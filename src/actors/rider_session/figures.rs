@@ -9,9 +9,12 @@ use crate::metrics::Metrics;
 pub struct Figures {
     pub(super) sessions: IntGauge,
     pub(super) frames: IntCounterVec,
+    /// Of `frames`, found once: nearly all of them.
+    pub(super) ping_frames: IntCounter,
     pub(super) refused_frames: IntCounterVec,
     pub(super) errors: IntCounterVec,
-    pub(super) pings: IntCounterVec,
+    pub(super) live_pings: IntCounter,
+    pub(super) late_pings: IntCounter,
     pub(super) refused_pings: IntCounterVec,
     pub(super) reconnects: IntCounter,
     pub(super) takeovers: IntCounter,
@@ -30,16 +33,20 @@ impl Figures {
     pub fn new(metrics: &Metrics) -> Self {
         let sizes = HistogramOpts::new("dispatch_ping_lane_points", "Points in one flush of a lane")
             .buckets(vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0]);
+        let frames = metrics.counters("dispatch_rider_frames_total", "Frames from devices, by type", &["type"]);
+        let pings = metrics.counters("dispatch_pings_total", "Points accepted (live, late)", &["kind"]);
         Self {
             sessions: metrics.gauge("dispatch_rider_sessions", "Open rider sockets"),
-            frames: metrics.counters("dispatch_rider_frames_total", "Frames from devices, by type", &["type"]),
+            ping_frames: frames.with_label_values(&["pings"]),
+            frames,
             refused_frames: metrics.counters(
                 "dispatch_rider_refused_frames_total",
                 "Frames from devices that were refused before they had a meaning",
                 &["reason"],
             ),
             errors: metrics.counters("dispatch_rider_errors_total", "Error frames sent, by code", &["code"]),
-            pings: metrics.counters("dispatch_pings_total", "Points accepted (live, late)", &["kind"]),
+            live_pings: pings.with_label_values(&["live"]),
+            late_pings: pings.with_label_values(&["late"]),
             refused_pings: metrics.counters("dispatch_pings_refused_total", "Points refused", &["reason"]),
             reconnects: metrics
                 .counter("dispatch_rider_reconnects_total", "Connections of a device that had been here before"),

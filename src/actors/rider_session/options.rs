@@ -26,7 +26,7 @@ pub struct Options {
     pub ping_every_s: u64,
     /// Keep-alive intervals without a sign of life after which the socket is closed.
     pub silent_intervals: u32,
-    /// Milliseconds (real time) between two `pings_ack`; a refusal is told at once.
+    /// Milliseconds (real time) between two `pings_ack` to a device that goes on sending; a refusal is told at once.
     pub ack_every_ms: u64,
     /// Points in one frame.
     pub max_points: usize,
@@ -55,6 +55,8 @@ pub struct Options {
     pub lane_max: usize,
     /// Devices whose progress is remembered between two connections; about 200 bytes each.
     pub max_tracks: usize,
+    /// Milliseconds (real time) after which a device that sends nothing more is told how far its points came.
+    pub ack_within_ms: u64,
 }
 
 impl Default for Options {
@@ -69,7 +71,7 @@ impl Default for Options {
             max_notices: 64,
             ping_every_s: 15,
             silent_intervals: 3,
-            ack_every_ms: 1_000,
+            ack_every_ms: 4_000,
             max_points: 500,
             max_ahead_s: 30,
             max_age_s: 24 * 3_600,
@@ -83,6 +85,7 @@ impl Default for Options {
             lane_flush_ms: 5,
             lane_max: 512,
             max_tracks: 200_000,
+            ack_within_ms: 8_000,
         }
     }
 }
@@ -94,6 +97,10 @@ impl Options {
 
     pub(super) const fn ack_every(&self) -> Duration {
         Duration::from_millis(self.ack_every_ms)
+    }
+
+    pub(super) const fn ack_within(&self) -> Duration {
+        Duration::from_millis(self.ack_within_ms)
     }
 
     pub(super) const fn reconnect_later(&self) -> Duration {

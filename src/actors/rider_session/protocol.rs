@@ -425,6 +425,12 @@ impl Protocol {
         Some(Down::PingsAck { received_to, stored_to, refused: std::mem::take(&mut self.refused) })
     }
 
+    /// Whether points were stored since the last ack.
+    #[must_use]
+    pub fn has_stored(&self) -> bool {
+        self.track.as_ref().is_some_and(|track| self.acked.1 < track.stored_to())
+    }
+
     /// Whether there will be more to ack: received and not yet stored. Points that were lost are never stored; the
     /// device keeps them and sends them again when it next connects.
     #[must_use]

@@ -40,7 +40,7 @@ use crate::{
     store::riders::StoredDuty,
     wire::{
         codes::{frame, rider_bye},
-        rider::{Down, Hello},
+        rider::{Down, Hello, Up},
     },
 };
 
@@ -74,6 +74,8 @@ pub struct RiderSession {
     cut_off: Arc<AtomicBool>,
     silence: Silence,
     ack_armed: bool,
+    /// When the device was last told how far its points came.
+    acked: Option<Instant>,
     /// Held on the way into the city.
     place: Option<Place>,
     /// As read when the session began.
@@ -96,6 +98,7 @@ impl RiderSession {
             cut_off: Arc::default(),
             silence: Silence::new(Duration::from_secs(options.ping_every_s)),
             ack_armed: false,
+            acked: None,
             place: None,
             stored_duty: None,
             deps,
@@ -264,8 +267,8 @@ impl RiderSession {
     fn points(&mut self, judged: Judged, ctx: &mut Context) {
         let figures = &self.deps.0.figures;
         let accepted = judged.points.len() as u64;
-        figures.pings.with_label_values(&["live"]).inc_by(accepted - judged.late);
-        figures.pings.with_label_values(&["late"]).inc_by(judged.late);
+        figures.live_pings.inc_by(accepted - judged.late);
+        figures.late_pings.inc_by(judged.late);
         for refused in &judged.refused {
             figures.refused_pings.with_label_values(&[&refused.reason]).inc();
         }
@@ -274,7 +277,9 @@ impl RiderSession {
             let live = judged.live.map(|(position, recorded_at)| Fix { rider, session, position, recorded_at });
             self.lane.take(city, live, judged.points);
         }
-        if self.protocol.has_refused() {
+        // An ack that goes out while a frame is handled costs one write; one at a time of its own costs a timer and a turn
+        // of the whole session as well, more than the rest of the frame.
+        if self.protocol.has_refused() || self.protocol.has_stored() && self.may_ack() {
             self.ack(ctx);
         }
         self.arm_ack(ctx);
@@ -282,17 +287,23 @@ impl RiderSession {
 
     fn ack(&mut self, ctx: &mut Context) {
         if let Some(ack) = self.protocol.ack() {
+            self.acked = Some(Instant::now());
             self.say(&ack, ctx);
         }
         self.arm_ack(ctx);
     }
 
+    fn may_ack(&self) -> bool {
+        self.acked.is_none_or(|at| at.elapsed() >= self.deps.0.options.ack_every())
+    }
+
+    /// For a device that sends nothing more.
     fn arm_ack(&mut self, ctx: &mut Context) {
         if self.ack_armed || self.protocol.is_ended() || !self.protocol.ack_follows() {
             return;
         }
         self.ack_armed = true;
-        ctx.run_later(self.deps.0.options.ack_every(), |session, ctx| {
+        ctx.run_later(self.deps.0.options.ack_within(), |session, ctx| {
             session.ack_armed = false;
             if !session.protocol.is_ended() {
                 session.ack(ctx);
@@ -340,6 +351,7 @@ impl RiderSession {
         let decoded = message.and_then(|message| self.encoding.decode(message));
         let figures = &self.deps.0.figures;
         match &decoded {
+            Ok(Up::Pings { .. }) => figures.ping_frames.inc(),
             Ok(up) => figures.frames.with_label_values(&[convert::type_of(up)]).inc(),
             Err(bad) => figures.refused_frames.with_label_values(&[bad.code]).inc(),
         }
