@@ -3,7 +3,7 @@
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/dispatch-engine/target
 CARGO ?= cargo
 
-.PHONY: demo test soak setup fmt lint docs sqlx sqlx-check load watch clean-data
+.PHONY: demo test soak bench setup fmt lint docs sqlx sqlx-check load watch clean-data
 
 # A living city: private PostgreSQL and Redis, the engine, a simulated fleet. FOR=60s ends by itself; ARGS="--riders 100".
 demo: setup
@@ -18,6 +18,11 @@ test: setup
 # make soak KILLS=20 SEED=7
 soak: setup
 	KILLS="$(KILLS)" KILL_SEED="$(SEED)" $(CARGO) test --release --test survival soak -- --ignored --nocapture --test-threads=1
+
+# Every benchmark with its peers in the same run, about a quarter of an hour; the tables go to the file OUT as well.
+# make bench OUT=figures.txt; QUICK=1 only shows that everything works; BENCH="ping_path journal" runs some.
+bench: setup
+	@OUT="$(OUT)" QUICK="$(QUICK)" BENCH="$(BENCH)" CARGO="$(CARGO)" bash .ci/bench
 
 # Says what is missing and installs it.
 setup:

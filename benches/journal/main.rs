@@ -1,16 +1,19 @@
 //! The order journal: transitions of orders per second with group commit against one transaction each, in one run, and how
 //! long a transition waits for its commit at a tenth, at half and at nine tenths of what the journal can do.
-//! `cargo bench --bench journal`; seconds per measurement as an argument.
+//! `cargo bench --bench journal`; seconds per measurement as an argument, `--quick` for one.
 
 mod life;
 
+#[path = "../common/mod.rs"]
+mod common;
+
 use std::{
     collections::{HashMap, VecDeque},
-    process::Command,
     time::{Duration, Instant},
 };
 
 use actix::{Actor, Arbiter, Context, Handler};
+use common::{Surroundings, crate_version, line, postgres_version};
 use dispatch_engine::{
     actors::{
         city::{CityBody, CityHandle, CityMessage, Life as CityLife, RuleBoard},
@@ -256,34 +259,13 @@ fn per_second(count: u64, span: Duration) -> f64 {
     count as f64 / span.as_secs_f64()
 }
 
-fn load() -> String {
-    std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim().to_owned()
-}
-
-async fn surroundings(db: &Db, span: Duration) -> Anyhow<()> {
-    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-    let cpus = read("/proc/cpuinfo");
-    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown");
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let rustc = Command::new("rustc").arg("--version").output().map(|out| out.stdout).unwrap_or_default();
-    let mut settings = Vec::new();
-    for name in ["server_version", "synchronous_commit", "fsync", "wal_sync_method"] {
-        let value: String = sqlx::query_scalar("SELECT current_setting($1)").bind(name).fetch_one(db).await?;
-        settings.push(format!("{name} {value}"));
-    }
-    let build = if cfg!(debug_assertions) { "with debug assertions" } else { "optimised" };
-    println!("command   cargo bench --bench journal -- {}", span.as_secs());
-    println!(
-        "machine   {}, {cores} cores, shared with PostgreSQL and the bench",
-        model.trim_start_matches([' ', '\t', ':'])
-    );
-    println!("load      {}", load());
-    println!("versions  {}, {build}; PostgreSQL {}", String::from_utf8_lossy(&rustc).trim(), settings.join(", "));
-    println!(
-        "work      offered, assigned (each with its offer), at_pickup, picked_up, at_dropoff, delivered (with ledger)"
-    );
-    println!("          {} s per measurement\n", span.as_secs());
-    Ok(())
+async fn surroundings(db: &Db, span: Duration) -> Anyhow<Surroundings> {
+    let command = format!("cargo bench --bench journal -- {}", span.as_secs());
+    let postgres = postgres_version(db).await?;
+    let surroundings = Surroundings::begin(&command, &[("PostgreSQL", postgres), ("sqlx", crate_version("sqlx"))]);
+    line("work", "offered, assigned (each with its offer), at_pickup, picked_up, at_dropoff, delivered (with ledger)");
+    line("", &format!("{} s per measurement\n", span.as_secs()));
+    Ok(surroundings)
 }
 
 async fn measure(span: Duration) -> Anyhow<()> {
@@ -297,7 +279,7 @@ async fn measure(span: Duration) -> Anyhow<()> {
     };
     let postgres = Postgres::start(&folder, &options).await?;
     let mut bed = Bed::new(&postgres).await?;
-    surroundings(&bed.db, span).await?;
+    let surroundings = surroundings(&bed.db, span).await?;
 
     let (sender, answers) = mpsc::unbounded_channel();
     let city = City::start_in_arbiter(&Arbiter::new().handle(), |_| City(sender));
@@ -325,13 +307,17 @@ async fn measure(span: Duration) -> Anyhow<()> {
         let name = format!("{:.0} % of the capacity, {:.0}/s", share * 100.0, capacity * share);
         println!("{name:<44} {p50:>9.1} {p99:>9.1} {max:>9.1}");
     }
-    println!("load      {}", load());
+    surroundings.end();
     bed.db.close().await;
     Ok(postgres.stop().await?)
 }
 
 fn main() -> Anyhow<()> {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
-    let seconds = arguments.next().map_or(Ok(10), |argument| argument.parse())?;
+    let seconds = match arguments.next().as_deref() {
+        None => 10,
+        Some("--quick") => 1,
+        Some(seconds) => seconds.parse()?,
+    };
     app::run(measure(Duration::from_secs(seconds)))?
 }

@@ -1,10 +1,13 @@
 //! How soon the engine serves again after a `kill -9` in the middle of a busy evening, and whether a pause of a minute
 //! harms anybody: the real program on a durable PostgreSQL. `cargo bench --bench recovery`; `-- serving` or `-- pause`
-//! measures one of the two alone.
+//! measures one of the two alone, `--quick` starts it once and leaves the pause out.
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on has nothing better to do")]
 
 mod devices;
 mod fill;
+
+#[path = "../common/mod.rs"]
+mod common;
 
 #[allow(dead_code, reason = "the kill tests use the other part")]
 #[path = "../../tests/survival/database.rs"]
@@ -37,6 +40,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
+use common::{Surroundings, postgres_version, verdict};
 use database::Database;
 use devices::{Shared, note};
 use engine::{Engine, Start};
@@ -60,33 +64,30 @@ const PAUSE: Duration = Duration::from_secs(60);
 const AUTO_OFF_S: u64 = 30;
 
 fn main() {
-    let asked: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
-    let wanted = |part: &str| asked.is_empty() || asked.iter().any(|word| word == part);
+    let asked: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let quick = asked.iter().any(|word| word == "--quick");
+    let parts: Vec<&str> = asked.iter().map(String::as_str).filter(|word| !word.starts_with("--")).collect();
+    let wanted = |part: &str| if parts.is_empty() { !quick || part == "serving" } else { parts.contains(&part) };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        machine();
         let database = Database::start().await;
+        let db = database.pool().await;
+        let postgres = postgres_version(&db).await.unwrap();
+        db.close().await;
+        let command = format!("cargo bench --bench recovery -- {}", asked.join(" "));
+        let surroundings = Surroundings::begin(&command, &[("PostgreSQL", postgres)]);
         let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("recovery-{}.log", std::process::id()));
         let merchant = found(&database, &log).await;
         if wanted("serving") {
-            serving(&database, merchant, &log).await;
+            serving(&database, merchant, &log, if quick { 1 } else { RUNS }).await;
         }
         if wanted("pause") {
             pause(&database, merchant, &log).await;
         }
         database.stop().await;
+        surroundings.end();
         std::fs::remove_file(log).unwrap();
     });
-}
-
-fn machine() {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let cpus = read("/proc/cpuinfo");
-    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
-    let cores = std::thread::available_parallelism().map_or(0, Into::into);
-    println!("machine   {}, {cores} cores", model.trim_start_matches([' ', '\t', ':']));
-    println!("load      {}", read("/proc/loadavg").trim());
-    println!("command   cargo bench --bench recovery{}", if cfg!(debug_assertions) { "  (debug build)" } else { "" });
 }
 
 /// Cities and a merchant, made over REST, in the database that the others are copied from.
@@ -117,7 +118,7 @@ async fn found(database: &Database, log: &Path) -> Uuid {
 }
 
 /// From the start of the process to its readiness, to the first `welcome` and to the first offer.
-async fn serving(database: &Database, merchant: Uuid, log: &Path) {
+async fn serving(database: &Database, merchant: Uuid, log: &Path, runs: usize) {
     let evening = copy(database, &database.name, "evening").await;
     let db = database.pool_of(&evening).await;
     let mut free = Vec::new();
@@ -135,7 +136,7 @@ async fn serving(database: &Database, merchant: Uuid, log: &Path) {
     );
     println!("from the start of the process, ms    ready   first welcome   first offer");
     let mut all = Vec::new();
-    for run in 1..=RUNS {
+    for run in 1..=runs {
         let name = copy(database, &evening, &format!("evening_{run}")).await;
         let db = database.pool_of(&name).await;
         make_recent(&db).await;
@@ -165,7 +166,7 @@ async fn serving(database: &Database, merchant: Uuid, log: &Path) {
     };
     let (ready, welcome, offer) = (median(|t| t.0), median(|t| t.1), median(|t| t.2));
     println!("median {:>33} {:>15} {:>13}", ready.as_millis(), welcome.as_millis(), offer.as_millis());
-    println!("aim: ready within {} ms: {}", AIM.as_millis(), if ready <= AIM { "met" } else { "MISSED" });
+    println!("aim: ready within {} ms: {}", AIM.as_millis(), verdict(ready <= AIM));
 }
 
 /// A minute without the engine, under connected devices that go on pinging.
