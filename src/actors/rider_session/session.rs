@@ -424,7 +424,7 @@ mod tests {
 
     #[test]
     fn a_session_is_small() {
-        // What an idle rider costs beyond the socket itself, twice over, fits into a kilobyte.
+        // Paid once per connected rider, beside what the socket itself takes.
         let sizes = [size_of::<RiderSession>(), size_of::<Protocol>(), size_of::<crate::actors::location_log::Track>()];
         println!("a session takes {} bytes, its protocol {} of them, a track {}", sizes[0], sizes[1], sizes[2]);
         assert!(sizes[0] <= 768 && sizes[2] <= 256, "{sizes:?}");
