@@ -11,7 +11,7 @@ use actix::{Actor, ActorContext, Addr, Context, Handler, Message};
 use actix_web::{App, HttpRequest, HttpServer, web};
 use dispatch_engine::{
     actors::{
-        city::{CityBody, CityHandle, CityMessage, Ending, Engaged, Life, RuleBoard},
+        city::{CityBody, CityHandle, CityMessage, Ending, Engaged, Life, PingRules, RuleBoard},
         gate::Gate,
         location_log,
         operator_session::{self, OperatorOutbox, OperatorSocketDeps, Watched},
@@ -24,6 +24,7 @@ use dispatch_engine::{
         duty::Duty,
         ids::{CityCode, ReplyTo, RiderId},
         order::OrderStatus,
+        policy::PingPolicy,
         time::Timestamp,
     },
     engine::{
@@ -175,6 +176,13 @@ pub struct Stage {
     city: Addr<PlayedCity>,
 }
 
+/// Rules by which every point is taken and stored: the devices of these tests jump between places.
+fn every_point() -> PingRules {
+    let believed = PingPolicy { jump_slack_m: 100_000, max_per_s: 100.0, ..PingPolicy::default() };
+    let pings = PingPolicy { rest_radius_m: 0, idle_store_every_s: 0, ..believed };
+    PingRules { pings, ..PingRules::default() }
+}
+
 impl Stage {
     /// With the defaults.
     pub async fn new() -> Self {
@@ -195,7 +203,7 @@ impl Stage {
         let life = Life::begin();
         let line = life.line();
         let city = PlayedCity { code: code.clone(), seen: seen.clone(), life, held: vec![] }.start();
-        let (gate, rules) = (Gate::unmetered(10_000), RuleBoard::default());
+        let (gate, rules) = (Gate::unmetered(10_000), RuleBoard::new(every_point()));
         let handle = CityHandle::new(code.clone(), city.clone().recipient(), gate.clone(), line, rules.clone());
         router.put(code.clone(), Slot::Running(handle.clone()));
         let mut log_options = location_log::Options { flush_age_ms: 20, ..location_log::Options::default() };

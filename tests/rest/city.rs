@@ -94,8 +94,9 @@ async fn store(db: &Db, code: &CityCode, spec: &OrderSpec, extras: &PlacementExt
     let placed = spec.placed_at.to_datetime();
     sqlx::query(
         "INSERT INTO orders (id, city, merchant_id, store, external_ref, status, version, next_seq, custody, pickup_lat,
-             pickup_lon, drop_lat, drop_lon, ready_at, promise_at, currency, payout_minor, metadata, created_at, updated_at)
-         VALUES ($1, $15, $2, $3, $4, 'queued', 1, 2, 'store', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $14)",
+             pickup_lon, drop_lat, drop_lon, ready_at, promise_at, currency, payout_minor, metadata, created_at, updated_at,
+             needs_tags)
+         VALUES ($1, $15, $2, $3, $4, 'queued', 1, 2, 'store', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $14, $16)",
     )
     .bind(spec.id.0)
     .bind(spec.merchant.0)
@@ -112,6 +113,7 @@ async fn store(db: &Db, code: &CityCode, spec: &OrderSpec, extras: &PlacementExt
     .bind(sqlx::types::Json(&spec.metadata))
     .bind(placed)
     .bind(code.as_str())
+    .bind(spec.needs_tags.to_texts())
     .execute(db)
     .await
     .unwrap();

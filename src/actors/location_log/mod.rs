@@ -16,7 +16,13 @@ mod spooling;
 mod test_points;
 mod track;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use actix::Recipient;
 use tokio::{sync::oneshot, time::Instant};
@@ -40,6 +46,8 @@ pub struct LocationLogHandle {
     figures: Figures,
     max_rows: usize,
     max_spool_bytes: u64,
+    /// The log takes nothing more.
+    ended: Arc<AtomicBool>,
 }
 
 impl LocationLogHandle {
@@ -49,7 +57,7 @@ impl LocationLogHandle {
         if points.is_empty() {
             return;
         }
-        match self.gate.enter().filter(|_| self.append.connected()) {
+        match self.gate.enter().filter(|_| !self.ended.load(Ordering::Acquire) && self.append.connected()) {
             Some(permit) => self.append.do_send(Append { permit, points }),
             None => self.figures.drop_rows("queue_full", points.lose() as u64),
         }

@@ -439,8 +439,7 @@ mod tests {
 
     #[test]
     fn a_session_is_small() {
-        // What an idle rider costs beyond the socket itself fits into two kilobytes; most of the track is what the filters
-        // remember.
+        // Paid once per connected rider, beside what the socket itself takes; most of the track is what the filters remember.
         let sizes = [size_of::<RiderSession>(), size_of::<Protocol>(), size_of::<crate::actors::location_log::Track>()];
         println!("a session takes {} bytes, its protocol {} of them, a track {}", sizes[0], sizes[1], sizes[2]);
         assert!(sizes[0] <= 768 && sizes[2] <= 1_024, "{sizes:?}");
