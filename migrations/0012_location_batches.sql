@@ -12,4 +12,15 @@ CREATE TABLE location_batches (
     stored_at timestamptz NOT NULL,
     rows      bigint NOT NULL CHECK (rows > 0)
 );
+-- What rows cost, in CPU of all of PostgreSQL's processes and bytes of write-ahead log, by COPY of 10,000 rows of 10,000
+-- riders (cargo bench --bench location_log, 2026-11-25, PostgreSQL 15, two shared cores of a Xeon, WAL without the full
+-- pages that follow a checkpoint):
+--                                   empty partition        5,000,000 rows there
+--   no index                          1.2 us, 146 bytes      1.2 us, 146 bytes
+--   + (rider_id, created_at)          2.1 us, 249 bytes      3.8 us, 226 bytes   sorted by rider
+--                                     3.0 us, 247 bytes      4.6 us, 226 bytes   in order of arrival
+--   + BRIN (created_at)               + 0.3 us, 0 bytes      + 0.0 us, 0 bytes
+-- The btree is what a rider's track and the duplicates need. BRIN finds a time without a rider (who was near, what came in
+-- an outage) at next to no cost, because rows come in the order of time; spooled rows widen few blocks.
+CREATE INDEX location_logs_created_at_idx ON location_logs USING brin (created_at);
 CREATE INDEX location_batches_stored_at_idx ON location_batches (stored_at);

@@ -42,6 +42,8 @@ fn an_error_names_the_key_and_never_a_secret() {
     assert!(unknown.contains("worker"), "{unknown}");
     let range = load(&[("DISPATCH__CLOCK__SPEED", "0")]).unwrap_err().to_string();
     assert!(range.contains("clock.speed"), "{range}");
+    let share = load(&[("DISPATCH__LOCATION_LOG__SPOOL__DRAIN_SHARE", "0")]).unwrap_err().to_string();
+    assert!(share.contains("location_log.spool.drain_share"), "{share}");
     let short = load(&[("DISPATCH_JWT_SECRET", "hunter2")]).unwrap_err().to_string();
     assert!(short.contains("DISPATCH_JWT_SECRET") && !short.contains("hunter2"), "{short}");
     let key = load(&[("DISPATCH_CONTACT_KEY", "hunter2")]).unwrap_err().to_string();

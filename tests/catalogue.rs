@@ -47,6 +47,7 @@ async fn every_named_index_stands_with_its_definition() {
         ("wallet_ledger_entry_type_idx", "ON ONLY public.wallet_ledger USING btree (entry_type)"),
         ("idx_wallet_ledger_metadata_gin", "ON ONLY public.wallet_ledger USING gin (metadata)"),
         ("location_logs_rider_id_created_at_idx", "ON ONLY public.location_logs USING btree (rider_id, created_at)"),
+        ("location_logs_created_at_idx", "ON ONLY public.location_logs USING brin (created_at)"),
         ("audit_log_order_id_idx", "ON public.audit_log USING btree (order_id)"),
         ("audit_log_city_at_idx", "ON public.audit_log USING btree (city, at)"),
         ("audit_log_actor_id_at_idx", "ON public.audit_log USING btree (actor_id, at)"),

@@ -83,6 +83,25 @@ pub async fn lived_through(server: &Server, postgres: Postgres, db: &Db, scale: 
     #[expect(clippy::cast_precision_loss, reason = "a small count")]
     line("mean time of a sync, ms", format!("{:.1}", sync * 1e3 / syncs as f64));
 
+    // What the next engine would have to read before it serves.
+    let copy = tempfile::tempdir()?;
+    for entry in std::fs::read_dir(folder.path())? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|end| end == "points") {
+            std::fs::copy(&path, copy.path().join(path.file_name().unwrap_or_default()))?;
+        }
+    }
+    let mut next = options.clone();
+    next.spool.dir = copy.path().to_owned();
+    let opening = Instant::now();
+    let (second, found) = start(db.clone(), Clock::system(), &Metrics::new(), next).await?;
+    line("seconds to open it at a start", format!("{:.2}", opening.elapsed().as_secs_f64()));
+    line("devices found in it", found.len().to_string());
+    if !second.stop(Duration::from_secs(10)).await {
+        return Err("the second log did not end".into());
+    }
+    drop(copy);
+
     let postgres = server.start().await?;
     feed.buffered = 0;
     let (limit, before) = (Duration::from_secs(20 * scale.outage_s), figure(&metrics, "drained_total"));

@@ -111,7 +111,7 @@ async fn ours(db: &Db, pid: i32, span: Duration) -> Anyhow<f64> {
     while begun.elapsed() < span {
         while lane.sent() - stored < UNDER_WAY {
             log.append(lane.points(LANE));
-            if lane.sent() % 8_192 == 0 {
+            if lane.sent().is_multiple_of(8_192) {
                 tokio::task::yield_now().await;
             }
         }

@@ -72,7 +72,16 @@ async fn store(db: &Db, id: Uuid, batch: &CopyBatch, at: Timestamp) -> Result<Ap
         result = attempt(&mut borrowed.connection, id, batch, at).await;
     }
     borrowed.idle = result.is_ok();
-    Ok(result?)
+    result.map_err(failure)
+}
+
+/// Only the database itself refuses rows. Whatever else goes wrong on the way, be it an answer that makes no sense, says
+/// nothing about them: they come again.
+fn failure(error: sqlx::Error) -> StoreError {
+    match StoreError::from(error) {
+        StoreError::Refused(error) if !matches!(error, sqlx::Error::Database(_)) => StoreError::Unavailable(error),
+        other => other,
+    }
 }
 
 /// One transaction. The id goes first: it is what an attempt has to wait for, and most of them need not send their rows.

@@ -263,7 +263,8 @@ fn kind(name: &str) -> Option<(u64, Kind)> {
 /// [`SpoolError::Unusable`].
 pub fn probe(path: &Path) -> Result<(), SpoolError> {
     // The points of riders are nobody else's business.
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    let private = || fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    let made = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| private());
     made.map_err(SpoolError::unusable("the folder cannot be made", path))?;
     let file = path.join("probe");
     let written = File::create(&file).and_then(|mut probe| {

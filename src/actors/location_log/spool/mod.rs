@@ -27,7 +27,7 @@ pub use tracks::SpooledTracks;
 pub struct SpoolOptions {
     /// Its folder; made when it is not there. Of one engine alone, and on a disk that keeps what it synced.
     pub dir: PathBuf,
-    /// Bytes that it takes at most. A row takes about 190 bytes.
+    /// Bytes that it takes at most. A row takes about 180 bytes.
     pub max_bytes: u64,
     /// What happens to a batch for which there is no room.
     pub when_full: WhenFull,
