@@ -298,8 +298,12 @@ impl Device {
             }
             Err(Refusal::Disputed) => {
                 // Operators have it now. Whoever still has the order in hand brings the goods back.
-                if let Some(job) = self.job_of(ask.wish).filter(|_| matches!(ask.wish, Wish::Step(..))) {
-                    job.status = OrderStatus::Returning;
+                match self.job_of(ask.wish).filter(|_| matches!(ask.wish, Wish::Step(..))) {
+                    // Told of goods that are on their way back already, it believes something old, and looks afresh: other
+                    // work may wait behind an order that is no longer there.
+                    Some(job) if job.status == OrderStatus::Returning => self.link = Link::Down,
+                    Some(job) => job.status = OrderStatus::Returning,
+                    None => {}
                 }
                 20 * SECOND
             }
