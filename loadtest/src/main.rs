@@ -12,6 +12,7 @@ mod device;
 mod faults;
 mod ledger;
 mod live_line;
+mod machine;
 mod orders;
 mod outcomes;
 mod points;

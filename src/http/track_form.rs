@@ -21,8 +21,7 @@ use crate::{
 /// The media type of GeoJSON (RFC 7946, 12).
 pub const GEO_JSON: &str = "application/geo+json";
 
-/// The bit of `location_logs.flags` for a point outside the service area.
-pub const OUTSIDE: i16 = 4;
+pub use crate::domain::ping::point::flags::OUTSIDE;
 
 /// What the answer is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -85,7 +85,7 @@ pub fn check(bytes: &[u8]) -> Result<usize, NotMessage> {
             }
             0x90..=0x9F => opened = Some((u64::from(marker & 0x0F), false)),
             0x80..=0x8F => opened = Some((u64::from(marker & 0x0F), true)),
-            0xDC | 0xDD | 0xDE | 0xDF => {
+            0xDC..=0xDF => {
                 let (length, behind) = number(rest, if marker & 1 == 0 { 2 } else { 4 })?;
                 rest = behind;
                 opened = Some((length, marker >= 0xDE));

@@ -69,7 +69,9 @@ async fn the_table_takes_no_other_words_and_not_too_many() {
     let bed = Bed::new().await;
     let rider = hire(&bed.db, &bed.city, Tags::NONE).await;
     let long = "x".repeat(33);
-    for bad in [vec![Some("Cod")], vec![Some("")], vec![Some("a b")], vec![Some(&*long)], vec![None], vec![Some("a"); 9]] {
+    for bad in
+        [vec![Some("Cod")], vec![Some("")], vec![Some("a b")], vec![Some(&*long)], vec![None], vec![Some("a"); 9]]
+    {
         let update = sqlx::query("UPDATE riders SET tags = $2 WHERE id = $1").bind(rider.0).bind(&bad);
         let refused = update.execute(&bed.db).await.unwrap_err();
         assert!(refused.as_database_error().is_some_and(|error| error.is_check_violation()), "{bad:?}: {refused}");

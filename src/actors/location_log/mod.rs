@@ -46,18 +46,18 @@ pub struct LocationLogHandle {
     figures: Figures,
     max_rows: usize,
     max_spool_bytes: u64,
-    /// The log takes nothing more.
-    ended: Arc<AtomicBool>,
+    /// It was told to stop: what comes now would come too late.
+    stopping: Arc<AtomicBool>,
 }
 
 impl LocationLogHandle {
     /// Gives points to the log, without waiting. When its queue is full they are dropped and counted, and their tracks
-    /// are told, so that the devices send them again.
+    /// are told, so that the devices send them again; so it is once the log was told to stop.
     pub fn append(&self, points: PointBatch) {
         if points.is_empty() {
             return;
         }
-        match self.gate.enter().filter(|_| !self.ended.load(Ordering::Acquire) && self.append.connected()) {
+        match self.gate.enter().filter(|_| !self.stopping.load(Ordering::Acquire) && self.append.connected()) {
             Some(permit) => self.append.do_send(Append { permit, points }),
             None => self.figures.drop_rows("queue_full", points.lose() as u64),
         }
@@ -76,6 +76,7 @@ impl LocationLogHandle {
     /// Ends the log once everything that is held is written: to Postgres, and in the last part of the time to the spool.
     /// `false` when that took longer than the deadline (real time). For a graceful stop, after the sessions are gone.
     pub async fn stop(&self, deadline: Duration) -> bool {
+        self.stopping.store(true, Ordering::Release);
         let (done, finished) = oneshot::channel();
         self.stop.do_send(Stop { hurry_at: Instant::now() + deadline / 2, done });
         matches!(tokio::time::timeout(deadline, finished).await, Ok(Ok(())))

@@ -1,13 +1,7 @@
 //! The shell of the location log: an actor on a thread of its own, because encoding a batch would hold up a city. The disk is
 //! on other threads (`spooling.rs`).
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use actix::{Actor, ActorContext, ActorFutureExt, Arbiter, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
 use tokio::{sync::oneshot, time::Instant};
@@ -50,8 +44,6 @@ pub(super) struct LocationLog {
     /// Wakes the log, and when.
     timer: Option<(Duration, SpawnHandle)>,
     stopping: Vec<oneshot::Sender<()>>,
-    /// Told to everybody who has a handle, before the end is.
-    ended: Arc<AtomicBool>,
 }
 
 /// Starts the location log; needs a running actix system, with which it ends. What an earlier engine left in the spool is
@@ -100,9 +92,7 @@ pub async fn start(
         writing: None,
         timer: None,
         stopping: Vec::new(),
-        ended: Arc::default(),
     };
-    let ended = log.ended.clone();
     log.show_spool();
     let address = LocationLog::start_in_arbiter(&Arbiter::new().handle(), |_| log);
     let handle = LocationLogHandle {
@@ -112,7 +102,7 @@ pub async fn start(
         figures,
         max_rows: options.max_rows,
         max_spool_bytes: options.spool.max_bytes,
-        ended,
+        stopping: Arc::default(),
     };
     Ok((handle, tracks))
 }
@@ -186,7 +176,6 @@ impl LocationLog {
         self.figures.buffered.set(i64::try_from(self.flow.held()).unwrap_or(i64::MAX));
         self.show_spool();
         if !self.stopping.is_empty() && self.flow.held() == 0 {
-            self.ended.store(true, Ordering::Release);
             for done in self.stopping.drain(..) {
                 // Whoever waited may have given up.
                 let _ = done.send(());

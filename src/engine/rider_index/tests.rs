@@ -84,14 +84,13 @@ fn centre() -> impl Strategy<Value = (f64, f64)> {
     ])
 }
 
-/// Who stands where with what, and an index that has followed every step.
-fn walk(
-    (lat, lon): (f64, f64),
-    frame: (f64, f64),
-    steps: &[(usize, Step)],
-) -> (RiderIndex, BTreeMap<RiderId, ((f64, f64), Means)>) {
+/// Who stands where, in degrees, with what.
+type Truth = BTreeMap<RiderId, ((f64, f64), Means)>;
+
+/// The truth, and an index that has followed every step.
+fn walk((lat, lon): (f64, f64), frame: (f64, f64), steps: &[(usize, Step)]) -> (RiderIndex, Truth) {
     let mut index = RiderIndex::around(frame.0, frame.1);
-    let mut truth: BTreeMap<RiderId, ((f64, f64), Means)> = BTreeMap::new();
+    let mut truth = Truth::new();
     let mut tickets = BTreeMap::new();
     for (n, step) in steps {
         let id = rider(*n);

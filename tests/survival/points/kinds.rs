@@ -41,7 +41,7 @@ impl Kind {
             liar: number % 5 == 4,
             stutters: number % 4 == 1,
             // Only who says what it holds may send in any order.
-            shuffles: order == SendOrder::NewestFirst && number % 4 == 0,
+            shuffles: order == SendOrder::NewestFirst && number.is_multiple_of(4),
         }
     }
 }

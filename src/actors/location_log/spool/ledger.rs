@@ -128,7 +128,7 @@ impl Ledger {
         self.drained = None;
     }
 
-    /// The number after all.
+    /// The next batch gets this number, or a later one: what was found has used the ones before.
     pub const fn skip_to(&mut self, next: u64) {
         if next > self.next {
             self.next = next;
