@@ -44,7 +44,7 @@ use self::{
     outcome::{Ending, Out},
 };
 use crate::{
-    clock::ServerClock,
+    clock::{ServerClock, millis},
     ledger::Ledger,
     stats::{Stats, count},
 };
@@ -60,6 +60,10 @@ const WRITE: Duration = Duration::from_secs(10);
 
 /// Real time that a device takes at the end of the run to go off duty and to see its points stored.
 const PARTING: Duration = Duration::from_secs(15);
+
+/// The same on the engine's clock, at most: who has work in hand is silent meanwhile, and an engine whose clock runs fast
+/// would give the work to somebody else.
+const PARTING_CLOCK: Duration = Duration::from_secs(300);
 
 /// Attempts to connect are this far apart at first, and at most; real time.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
@@ -224,7 +228,8 @@ impl Device<'_> {
             Phase::Closing => {
                 self.rider.wish = DutyWish::Off;
                 self.rider.closing = true;
-                self.parting.get_or_insert(Instant::now() + PARTING);
+                let silence = Duration::from_micros(self.shared.clock.real_micros(millis(PARTING_CLOCK)));
+                self.parting.get_or_insert(Instant::now() + PARTING.min(silence));
             }
         }
     }

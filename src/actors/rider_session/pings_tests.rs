@@ -94,7 +94,7 @@ fn refused_points_are_kept_where_the_city_wants_it_and_never_those_of_a_rider_of
     assert_eq!((judged.refused.len(), judged.kept.len()), (3, 2), "a duplicate is there already");
     let off = Situation { reporting: false, busy: false };
     let judged = by(policy).judge(&pings, None, NOW, off, &track());
-    assert_eq!(reasons(&judged), [(1, "off_duty"), (2, "off_duty"), (2, "off_duty"), (u64::MAX, "bad_seq")]);
+    assert_eq!(reasons(&judged), [(1, "off_duty"), (2, "off_duty"), (2, "duplicate"), (u64::MAX, "bad_seq")]);
     assert!(judged.kept.is_empty() && judged.points.is_empty());
 }
 

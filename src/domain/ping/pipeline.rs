@@ -5,8 +5,8 @@
 //! | filter | refuses, as | setting of `pings` |
 //! |---|---|---|
 //! | bad_seq | numbers that are none, `bad_seq` | |
+//! | duplicate | what came before, wherever the rider is by now, `duplicate` | |
 //! | off_duty | where nobody may look; before anything could remember it, `off_duty` | |
-//! | duplicate | what came before, `duplicate` | |
 //! | bad_clock | times that would be guessed, `bad_clock` | `max_skew_s` |
 //! | no_fix | what the receiver calls invalid, `no_fix` | |
 //! | out_of_world | not finite, no place on earth, `out_of_world` | |
@@ -43,7 +43,7 @@ type Plain = fn(&RawPoint, &Facts<'_>, &Hygiene) -> Result<(), Reason>;
 type Placed = fn(&mut Trial, &Facts<'_>, &mut Hygiene) -> Result<(), Reason>;
 
 /// Before a point has a place. [`Position::new`] stands between them and the others.
-const PLAIN: [Plain; 5] = [bad_seq, off_duty, duplicate, bad_clock, no_fix];
+const PLAIN: [Plain; 5] = [bad_seq, duplicate, off_duty, bad_clock, no_fix];
 /// Once it has one.
 const PLACED: [Placed; 9] = [null_island, inaccurate, mock, future, too_old, rate, teleport, area, rest];
 

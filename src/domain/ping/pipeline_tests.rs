@@ -90,9 +90,11 @@ fn nothing_is_kept_of_a_rider_off_duty() {
     let off = Facts { situation: Situation { reporting: false, busy: false }, ..facts(&policy) };
     let mut state = Hygiene::default();
     let empty = format!("{state:?}");
-    for bad in [raw(0.0, 0), RawPoint { seen: true, ..raw(0.0, 0) }, RawPoint { lat: f64::NAN, ..raw(0.0, 0) }] {
+    for bad in [raw(0.0, 0), RawPoint { lat: f64::NAN, ..raw(0.0, 0) }] {
         assert_eq!(state.judge(&bad, &off), Err(Reason::OffDuty));
     }
+    // Sent again after the duty: it was taken then, and its device is not told that it was not.
+    assert_eq!(state.judge(&RawPoint { seen: true, ..raw(0.0, 0) }, &off), Err(Reason::Duplicate));
     assert_eq!(format!("{state:?}"), empty);
 }
 
