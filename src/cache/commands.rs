@@ -73,7 +73,7 @@ impl Cache {
     /// [`CacheError`].
     pub async fn duty(&self, rider: RiderId) -> Result<Option<Duty>, CacheError> {
         let text: Option<String> = match self {
-            Self::InProcess(cache) => cache.text(&keys::duty(rider)),
+            Self::InProcess(cache) => return Ok(cache.duty(rider)),
             Self::Redis(connection) => connection.clone().get(keys::duty(rider)).await?,
         };
         text.map(|text| Duty::parse(&text).map_err(|_| CacheError::Unreadable)).transpose()
@@ -85,7 +85,7 @@ impl Cache {
     /// [`CacheError`].
     pub async fn location(&self, rider: RiderId) -> Result<Option<CachedLocation>, CacheError> {
         let text: Option<String> = match self {
-            Self::InProcess(cache) => cache.text(&keys::location(rider)),
+            Self::InProcess(cache) => return Ok(cache.location(rider)),
             Self::Redis(connection) => connection.clone().get(keys::location(rider)).await?,
         };
         text.map(|text| serde_json::from_str(&text).map_err(|_| CacheError::Unreadable)).transpose()
@@ -97,7 +97,7 @@ impl Cache {
     /// [`CacheError`].
     pub async fn pool(&self, city: &CityCode) -> Result<BTreeSet<RiderId>, CacheError> {
         let members: BTreeSet<String> = match self {
-            Self::InProcess(cache) => cache.members(&keys::pool(city)),
+            Self::InProcess(cache) => return Ok(cache.pool(city)),
             Self::Redis(connection) => connection.clone().smembers(keys::pool(city)).await?,
         };
         members.iter().map(|id| id.parse().map_err(|_| CacheError::Unreadable)).collect()
@@ -109,7 +109,7 @@ impl Cache {
     /// [`CacheError`].
     pub async fn queue(&self, city: &CityCode) -> Result<Vec<OrderId>, CacheError> {
         let members: Vec<String> = match self {
-            Self::InProcess(cache) => cache.list(&keys::queue(city)),
+            Self::InProcess(cache) => return Ok(cache.queue(city)),
             Self::Redis(connection) => connection.clone().lrange(keys::queue(city), 0, -1).await?,
         };
         members.iter().map(|id| id.parse().map_err(|_| CacheError::Unreadable)).collect()
@@ -128,13 +128,13 @@ impl Cache {
 }
 
 /// The text of a location.
-pub(super) fn location_text(position: Position, at: Timestamp) -> String {
+fn location_text(position: Position, at: Timestamp) -> String {
     let value = CachedLocation { lat: position.lat(), lon: position.lon(), timestamp: at.as_millis() };
     // Three numbers always serialise.
     serde_json::to_string(&value).unwrap_or_default()
 }
 
-pub(super) fn texts<T: ToString>(ids: &[T]) -> Vec<String> {
+fn texts<T: ToString>(ids: &[T]) -> Vec<String> {
     ids.iter().map(ToString::to_string).collect()
 }
 

@@ -1,92 +1,121 @@
-//! The same keys in this process, for a machine without Redis: values expire when they are read.
+//! The same mirror in this process, for a machine without Redis: what Redis keeps as text stands here as it is, and
+//! expires when it is read.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeSet, HashMap},
+    hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use super::{
-    commands::{CacheWrite, location_text, texts},
+    commands::{CacheWrite, CachedLocation},
     keys,
 };
-use crate::{clock::Clock, domain::time::Timestamp};
+use crate::{
+    clock::Clock,
+    domain::{
+        duty::Duty,
+        ids::{CityCode, OrderId, RiderId},
+        time::Timestamp,
+    },
+};
 
-/// A map of keys with their end of life. Clones share it.
+/// How often what has expired is thrown away. It must not pile up over a shift, and to look for it at every write would
+/// cost more than the writes.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// The values with their ends of life. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct InProcess(Arc<Mutex<BTreeMap<String, (Value, Timestamp)>>>);
+pub struct InProcess(Arc<Mutex<Values>>);
+
+#[derive(Debug, Default)]
+struct Values {
+    duties: HashMap<RiderId, Mortal<Duty>>,
+    locations: HashMap<RiderId, Mortal<CachedLocation>>,
+    pools: HashMap<CityCode, Mortal<BTreeSet<RiderId>>>,
+    queues: HashMap<CityCode, Vec<OrderId>>,
+    swept: Timestamp,
+}
 
 #[derive(Clone, Debug)]
-enum Value {
-    Text(String),
-    Set(BTreeSet<String>),
-    List(Vec<String>),
+struct Mortal<T> {
+    value: T,
+    end: Timestamp,
+}
+
+impl Values {
+    fn write(&mut self, write: &CacheWrite, now: Timestamp) {
+        match write {
+            CacheWrite::Duty(rider, duty) => {
+                self.duties.insert(*rider, Mortal { value: *duty, end: now + keys::DUTY_TTL });
+            }
+            CacheWrite::Location(rider, position, at) => {
+                let value = CachedLocation { lat: position.lat(), lon: position.lon(), timestamp: at.as_millis() };
+                self.locations.insert(*rider, Mortal { value, end: now + keys::LOCATION_TTL });
+            }
+            CacheWrite::Pool { city, add, remove } => {
+                let pool =
+                    self.pools.entry(city.clone()).or_insert_with(|| Mortal { value: BTreeSet::new(), end: now });
+                if pool.end <= now {
+                    pool.value.clear();
+                }
+                for rider in remove {
+                    pool.value.remove(rider);
+                }
+                pool.value.extend(add);
+                pool.end = now + keys::POOL_TTL;
+            }
+            CacheWrite::WholePool(city, riders) => {
+                let value = riders.iter().copied().collect();
+                self.pools.insert(city.clone(), Mortal { value, end: now + keys::POOL_TTL });
+            }
+            CacheWrite::Queue(city, orders) => {
+                self.queues.insert(city.clone(), orders.clone());
+            }
+        }
+    }
+
+    fn sweep(&mut self, now: Timestamp) {
+        if now < self.swept + SWEEP_EVERY {
+            return;
+        }
+        self.swept = now;
+        self.duties.retain(|_, duty| duty.end > now);
+        self.locations.retain(|_, location| location.end > now);
+        self.pools.retain(|_, pool| pool.end > now);
+    }
+}
+
+fn living<K: Eq + Hash, T: Clone>(values: &HashMap<K, Mortal<T>>, key: &K) -> Option<T> {
+    values.get(key).filter(|mortal| mortal.end > Clock::wall()).map(|mortal| mortal.value.clone())
 }
 
 impl InProcess {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, (Value, Timestamp)>> {
+    fn values(&self) -> MutexGuard<'_, Values> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn apply(&self, writes: &[CacheWrite]) {
         let now = Clock::wall();
-        let until = |ttl: Duration| now + ttl;
-        let mut map = self.lock();
-        for write in writes {
-            match write {
-                CacheWrite::Duty(rider, duty) => {
-                    let value = Value::Text(duty.as_str().to_owned());
-                    map.insert(keys::duty(*rider), (value, until(keys::DUTY_TTL)));
-                }
-                CacheWrite::Location(rider, position, at) => {
-                    let value = Value::Text(location_text(*position, *at));
-                    map.insert(keys::location(*rider), (value, until(keys::LOCATION_TTL)));
-                }
-                CacheWrite::Pool { city, add, remove } => {
-                    let mut members = match map.remove(&keys::pool(city)) {
-                        Some((Value::Set(members), end)) if end > now => members,
-                        _ => BTreeSet::new(),
-                    };
-                    let gone: BTreeSet<String> = texts(remove).into_iter().collect();
-                    members.retain(|id| !gone.contains(id));
-                    members.extend(texts(add));
-                    map.insert(keys::pool(city), (Value::Set(members), until(keys::POOL_TTL)));
-                }
-                CacheWrite::WholePool(city, riders) => {
-                    let members = texts(riders).into_iter().collect();
-                    map.insert(keys::pool(city), (Value::Set(members), until(keys::POOL_TTL)));
-                }
-                CacheWrite::Queue(city, orders) => {
-                    map.insert(keys::queue(city), (Value::List(texts(orders)), Timestamp::FAR_FUTURE));
-                }
-            }
-        }
-        // Expired riders must not pile up over a shift.
-        map.retain(|_, (_, end)| *end > now);
+        let mut values = self.values();
+        writes.iter().for_each(|write| values.write(write, now));
+        values.sweep(now);
     }
 
-    fn read(&self, key: &str) -> Option<Value> {
-        self.lock().get(key).filter(|(_, end)| *end > Clock::wall()).map(|(value, _)| value.clone())
+    pub(super) fn duty(&self, rider: RiderId) -> Option<Duty> {
+        living(&self.values().duties, &rider)
     }
 
-    pub(super) fn text(&self, key: &str) -> Option<String> {
-        match self.read(key) {
-            Some(Value::Text(text)) => Some(text),
-            _ => None,
-        }
+    pub(super) fn location(&self, rider: RiderId) -> Option<CachedLocation> {
+        living(&self.values().locations, &rider)
     }
 
-    pub(super) fn members(&self, key: &str) -> BTreeSet<String> {
-        match self.read(key) {
-            Some(Value::Set(members)) => members,
-            _ => BTreeSet::new(),
-        }
+    pub(super) fn pool(&self, city: &CityCode) -> BTreeSet<RiderId> {
+        living(&self.values().pools, city).unwrap_or_default()
     }
 
-    pub(super) fn list(&self, key: &str) -> Vec<String> {
-        match self.read(key) {
-            Some(Value::List(list)) => list,
-            _ => Vec::new(),
-        }
+    pub(super) fn queue(&self, city: &CityCode) -> Vec<OrderId> {
+        self.values().queues.get(city).cloned().unwrap_or_default()
     }
 }

@@ -1,6 +1,6 @@
 //! How the rest of the program talks to a city: plain methods, bounded.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use actix::Recipient;
 use tokio::sync::oneshot;
@@ -68,8 +68,14 @@ impl CityHandle {
 
     /// The rules by which the points of its riders are judged.
     #[must_use]
-    pub fn rules(&self) -> Arc<PingRules> {
+    pub fn rules(&self) -> impl Deref<Target = Arc<PingRules>> {
         self.rules.read()
+    }
+
+    /// Whether another handle is of this very incarnation.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.life.is_same_as(&other.life)
     }
 
     /// Which city.

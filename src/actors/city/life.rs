@@ -63,6 +63,12 @@ impl Life {
 }
 
 impl Lifeline {
+    /// Whether both are of one life.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.0.same_channel(&other.0)
+    }
+
     /// Waits for the end.
     pub async fn ended(mut self) -> Ending {
         while self.0.changed().await.is_ok() {}

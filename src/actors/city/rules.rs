@@ -1,6 +1,8 @@
 //! What the sessions of a city must know of its settings to judge points: published by the city, read without asking it.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
 
 use crate::domain::{
     city::{Boundary, City},
@@ -60,24 +62,24 @@ impl PingRules {
 
 /// The board on which a city shows its rules. Cheap to clone; all clones show the same.
 #[derive(Clone, Debug, Default)]
-pub struct RuleBoard(Arc<RwLock<Arc<PingRules>>>);
+pub struct RuleBoard(Arc<ArcSwap<PingRules>>);
 
 impl RuleBoard {
     /// A board that shows these rules.
     #[must_use]
     pub fn new(rules: PingRules) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(rules))))
+        Self(Arc::new(ArcSwap::from_pointee(rules)))
     }
 
-    /// The rules in force.
+    /// The rules in force. Every frame of every session reads them: no lock, and no counter that the workers share.
     #[must_use]
-    pub fn read(&self) -> Arc<PingRules> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn read(&self) -> Guard<Arc<PingRules>> {
+        self.0.load()
     }
 
     /// From now on these.
     pub fn show(&self, rules: PingRules) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        self.0.store(Arc::new(rules));
     }
 }
 
@@ -89,7 +91,7 @@ mod tests {
     fn everyone_who_holds_the_board_sees_a_change() {
         let board = RuleBoard::default();
         let seen = board.clone();
-        assert_eq!(*seen.read(), PingRules::default());
+        assert_eq!(**seen.read(), PingRules::default());
         board.show(PingRules { ping_interval_s: 9, ..PingRules::default() });
         assert_eq!(seen.read().ping_interval_s, 9);
     }

@@ -1,6 +1,6 @@
 //! What the mirror should show: the latest value of every key, and which of them have not been written yet. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
     cache::CacheWrite,
@@ -21,10 +21,10 @@ pub struct Latest {
 
 #[derive(Debug, Default)]
 struct CityLatest {
-    riders: BTreeMap<RiderId, RiderLatest>,
+    riders: HashMap<RiderId, RiderLatest>,
     queue: Vec<OrderId>,
-    /// Riders whose duty, position or place in the pool is not written yet.
-    dirty: BTreeMap<RiderId, Dirty>,
+    /// Riders whose duty, position or place in the pool is not written yet, in the order of their first change.
+    dirty: Vec<RiderId>,
     /// Riders who left, and whose last duty is not written yet.
     left: BTreeSet<RiderId>,
     queue_dirty: bool,
@@ -33,14 +33,15 @@ struct CityLatest {
     heard: bool,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 struct RiderLatest {
     duty: Duty,
     in_pool: bool,
     fix: Option<(Position, Timestamp)>,
+    dirty: Dirty,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Dirty {
     duty: bool,
     pool: bool,
@@ -57,7 +58,6 @@ impl Latest {
         }
         for rider in &changes.gone {
             latest.riders.remove(rider);
-            latest.dirty.remove(rider);
             latest.left.insert(*rider);
         }
         if let Some(queue) = queue {
@@ -89,19 +89,31 @@ impl From<&RiderView> for RiderLatest {
     fn from(view: &RiderView) -> Self {
         // The pool holds who works now: on duty and heard of.
         let in_pool = view.duty == Duty::On && view.state != RiderState::Stale;
-        Self { duty: view.duty, in_pool, fix: view.fix }
+        Self { duty: view.duty, in_pool, fix: view.fix, dirty: Dirty::default() }
     }
 }
 
 impl CityLatest {
     fn put(&mut self, view: &RiderView) {
-        let now = RiderLatest::from(view);
+        let mut now = RiderLatest::from(view);
         self.left.remove(&view.rider);
-        let before = self.riders.insert(view.rider, now.clone());
-        let dirty = self.dirty.entry(view.rider).or_default();
-        dirty.duty |= before.as_ref().is_none_or(|before| before.duty != now.duty);
-        dirty.pool |= before.as_ref().is_none_or(|before| before.in_pool != now.in_pool);
-        dirty.fix |= now.fix.is_some() && before.is_none_or(|before| before.fix != now.fix);
+        let before = self.riders.get_mut(&view.rider);
+        let was = before.as_ref().map_or_else(Dirty::default, |before| before.dirty);
+        now.dirty = match &before {
+            None => Dirty { duty: true, pool: true, fix: now.fix.is_some() },
+            Some(before) => Dirty {
+                duty: was.duty || before.duty != now.duty,
+                pool: was.pool || before.in_pool != now.in_pool,
+                fix: was.fix || (now.fix.is_some() && before.fix != now.fix),
+            },
+        };
+        if was == Dirty::default() && now.dirty != was {
+            self.dirty.push(view.rider);
+        }
+        match before {
+            Some(before) => *before = now,
+            None => drop(self.riders.insert(view.rider, now)),
+        }
     }
 
     fn take_writes(&mut self, city: &CityCode) -> Vec<CacheWrite> {
@@ -114,7 +126,8 @@ impl CityLatest {
         if std::mem::take(&mut self.whole) {
             self.dirty.clear();
             self.queue_dirty = false;
-            for (rider, latest) in &self.riders {
+            for (rider, latest) in &mut self.riders {
+                latest.dirty = Dirty::default();
                 writes.push(CacheWrite::Duty(*rider, latest.duty));
                 writes.extend(latest.fix.map(|(position, at)| CacheWrite::Location(*rider, position, at)));
             }
@@ -124,8 +137,10 @@ impl CityLatest {
             return writes;
         }
         let (mut add, mut remove) = (Vec::new(), left.into_iter().collect::<Vec<_>>());
-        for (rider, dirty) in std::mem::take(&mut self.dirty) {
-            let Some(latest) = self.riders.get(&rider) else { continue };
+        for rider in self.dirty.drain(..) {
+            // One who left and came back stands in the list twice.
+            let Some(latest) = self.riders.get_mut(&rider) else { continue };
+            let dirty = std::mem::take(&mut latest.dirty);
             if dirty.duty {
                 writes.push(CacheWrite::Duty(rider, latest.duty));
             }

@@ -4,7 +4,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
-    rc::{Rc, Weak},
+    rc::Rc,
     time::Duration,
 };
 
@@ -23,7 +23,7 @@ use crate::{
 
 mod share;
 
-/// The lane of one worker thread; sessions of the same app on the same thread share it.
+/// The lane of one worker thread.
 pub struct Lane {
     log: LocationLogHandle,
     figures: LaneFigures,
@@ -43,34 +43,21 @@ struct Bounds {
     keep: usize,
 }
 
-thread_local! {
-    /// The lanes of this thread by app: one in production, several where tests run apps side by side.
-    static LANES: RefCell<Vec<(u64, Weak<Lane>)>> = const { RefCell::new(Vec::new()) };
-}
-
 impl Lane {
-    /// The lane of this thread for an app.
-    pub(super) fn of_this_worker(deps: &Shared) -> Rc<Self> {
-        LANES.with_borrow_mut(|lanes| {
-            lanes.retain(|(_, lane)| lane.strong_count() > 0);
-            if let Some(lane) = lanes.iter().find(|(of, _)| *of == deps.app).and_then(|(_, lane)| lane.upgrade()) {
-                return lane;
-            }
-            let options = &deps.options;
-            let lane = Rc::new(Self {
-                log: deps.log.clone(),
-                figures: deps.figures.lane.clone(),
-                pressure: deps.pressure.clone(),
-                bounds: Bounds {
-                    flush_every: Duration::from_millis(options.lane_flush_ms),
-                    max: options.lane_max,
-                    keep: options.lane_keep,
-                },
-                gathered: RefCell::default(),
-                armed: Cell::new(false),
-            });
-            lanes.push((deps.app, Rc::downgrade(&lane)));
-            lane
+    /// An empty lane.
+    pub(super) fn new(deps: &Shared) -> Rc<Self> {
+        let options = &deps.options;
+        Rc::new(Self {
+            log: deps.log.clone(),
+            figures: deps.figures.lane.clone(),
+            pressure: deps.pressure.clone(),
+            bounds: Bounds {
+                flush_every: Duration::from_millis(options.lane_flush_ms),
+                max: options.lane_max,
+                keep: options.lane_keep,
+            },
+            gathered: RefCell::default(),
+            armed: Cell::new(false),
         })
     }
 

@@ -17,6 +17,7 @@ mod protocol;
 mod recall;
 mod session;
 mod tracks;
+mod worker;
 
 use std::sync::{
     Arc,
@@ -38,7 +39,7 @@ use super::{
     pressure::Pressure,
     refused_points::RefusedPoints,
     router::Router,
-    socket::{FrameGuard, negotiate},
+    socket::{guarded, negotiate},
 };
 use crate::{
     clock::Clock,
@@ -146,7 +147,7 @@ pub fn upgrade(
     };
     let max = deps.0.options.max_frame_bytes;
     let session = RiderSession::new(SessionId(NEXT.fetch_add(1, Ordering::Relaxed)), rider, encoding, deps.clone());
-    ws::WsResponseBuilder::new(session, req, FrameGuard::new(payload, max))
+    ws::WsResponseBuilder::new(session, req, guarded(req, payload, max))
         .protocols(&[encoding.subprotocol()])
         .frame_size(max)
         .start()

@@ -77,10 +77,10 @@ impl PingJudge {
     }
 
     /// The rules in force.
-    pub fn judge_by(&mut self, rules: Arc<PingRules>) {
-        if !Arc::ptr_eq(&rules, &self.rules) {
+    pub fn judge_by(&mut self, rules: &Arc<PingRules>) {
+        if !Arc::ptr_eq(rules, &self.rules) {
             self.area_is_new = true;
-            self.rules = rules;
+            self.rules = rules.clone();
         }
     }
 

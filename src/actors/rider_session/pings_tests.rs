@@ -30,7 +30,7 @@ fn track() -> Arc<Track> {
 
 fn by(pings: PingPolicy) -> PingJudge {
     let mut judge = PingJudge::new();
-    judge.judge_by(Arc::new(PingRules { pings, ..PingRules::default() }));
+    judge.judge_by(&Arc::new(PingRules { pings, ..PingRules::default() }));
     judge.hello(NOW, NOW.as_millis());
     judge
 }

@@ -18,9 +18,9 @@ use super::{
     admission::{Admitted, Place},
     codec::{BadFrame, Incoming, decode, encode},
     convert,
-    lane::Lane,
     outbox::{Deliver, RiderOutbox},
     protocol::{Farewell, Protocol, Step},
+    worker::{Over, Worker},
 };
 use crate::{
     actors::{
@@ -67,7 +67,7 @@ pub struct RiderSession {
     rider: RiderId,
     encoding: Encoding,
     deps: RiderSocketDeps,
-    lane: Rc<Lane>,
+    worker: Rc<Worker>,
     protocol: Protocol,
     assembler: Assembler,
     /// Set as soon as the city may know the session.
@@ -93,7 +93,7 @@ impl RiderSession {
             id,
             rider,
             encoding,
-            lane: Lane::of_this_worker(&deps.0),
+            worker: Worker::of_this_thread(&deps.0),
             protocol: Protocol::new(options, deps.0.sealer.clone()),
             assembler: Assembler::new(options.max_frame_bytes),
             city: None,
@@ -227,7 +227,7 @@ impl RiderSession {
         );
         self.city = Some(city.clone());
         self.protocol.rides(profile.vehicle);
-        ctx.spawn(city.ended().into_actor(self).map(|ending, session, ctx| session.city_ended(ending, ctx)));
+        self.worker.ride(self.id, &city);
         let (deadline, id) = (self.deps.0.options.answer_within(), self.id);
         let joined = async move { city.join(deadline, profile, id, outbox).await };
         ctx.spawn(joined.into_actor(self).map(move |joined, session, ctx| {
@@ -281,11 +281,19 @@ impl RiderSession {
     }
 
     fn city_ended(&mut self, ending: Ending, ctx: &mut Context) {
-        if !self.protocol.is_ended()
-            && let Some(farewell) = self.protocol.city_ended(ending)
-        {
+        if let Some(farewell) = self.protocol.city_ended(ending) {
             self.farewell(farewell, ctx);
         }
+    }
+
+    /// Requests under way have their answers before the goodbye, or else hear of their fate after the reconnect.
+    fn app_stops(&mut self, ctx: &mut Context) {
+        if let Some(farewell) = self.protocol.app_stops() {
+            return self.farewell(farewell, ctx);
+        }
+        ctx.run_later(LAST_ANSWERS, |session, ctx| {
+            session.farewell(Farewell::for_now(rider_bye::GOING_AWAY), ctx);
+        });
     }
 
     fn deliver(&mut self, deliver: Deliver, ctx: &mut Context) {
@@ -332,7 +340,7 @@ impl RiderSession {
         self.check(ctx);
         let decoded = message.and_then(|message| decode(self.encoding, message));
         if let (Ok(Up::Pings { .. }), Some(city)) = (&decoded, &self.city) {
-            self.protocol.judge_by(city.rules());
+            self.protocol.judge_by(&city.rules());
         }
         let figures = &self.deps.0.figures;
         match &decoded {
@@ -357,24 +365,26 @@ impl Actor for RiderSession {
                 session.farewell(Farewell::for_now(rider_bye::NO_HELLO), ctx);
             }
         });
-        let mut stopping = shared.stopping.clone();
-        // A sender that is gone means the same.
-        let stopped = async move { drop(stopping.wait_for(|stopping| *stopping).await) };
-        ctx.spawn(stopped.into_actor(self).map(|(), session, ctx| {
-            // Requests under way have their answers before the goodbye, or else hear of their fate after the reconnect.
-            if let Some(farewell) = session.protocol.app_stops() {
-                return session.farewell(farewell, ctx);
-            }
-            ctx.run_later(LAST_ANSWERS, |session, ctx| {
-                session.farewell(Farewell::for_now(rider_bye::GOING_AWAY), ctx);
-            });
-        }));
+        self.worker.enter(self.id, ctx.address().downgrade());
     }
 
     fn stopped(&mut self, _: &mut Context) {
         self.protocol.end();
         self.leave();
+        self.worker.leave(self.id);
         self.deps.0.figures.sessions.dec();
+    }
+}
+
+impl Handler<Over> for RiderSession {
+    type Result = ();
+
+    fn handle(&mut self, over: Over, ctx: &mut Context) {
+        match over {
+            _ if self.protocol.is_ended() => {}
+            Over::App => self.app_stops(ctx),
+            Over::City(ending) => self.city_ended(ending, ctx),
+        }
     }
 }
 

@@ -20,7 +20,7 @@ impl Protocol {
     }
 
     /// The city's rules about points.
-    pub fn judge_by(&mut self, rules: Arc<PingRules>) {
+    pub fn judge_by(&mut self, rules: &Arc<PingRules>) {
         self.judge.judge_by(rules);
     }
 

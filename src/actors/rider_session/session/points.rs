@@ -27,7 +27,7 @@ impl RiderSession {
         self.deps.0.refused.keep(judged.kept);
         if let Some(city) = &self.city {
             self.protocol.located(&city.rules(), judged.live);
-            self.lane.take(city, self.arrived, judged.points);
+            self.worker.lane.take(city, self.arrived, judged.points);
         }
         self.arm_ack(ctx);
     }
@@ -36,7 +36,7 @@ impl RiderSession {
     pub(super) fn store_boundary(&mut self) {
         let points = self.protocol.take_boundary();
         if let Some(city) = self.city.as_ref().filter(|_| !points.is_empty()) {
-            self.lane.take(city, self.arrived, points);
+            self.worker.lane.take(city, self.arrived, points);
         }
     }
 
