@@ -55,12 +55,13 @@ pub fn cpu_with_children(pid: i32) -> io::Result<Cpu> {
     Ok(children.fold(parent.own + parent.ended, |sum, child| sum + child.own + child.ended))
 }
 
-/// Resident memory of a process, bytes.
+/// Resident memory of a process that it has filled itself, bytes: the pages of its program are there once, and come into
+/// memory as they are first used, however many clients there are.
 pub fn resident(pid: i32) -> io::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let kib =
-        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    kib.map(|kib| kib * 1_024).ok_or_else(|| io::Error::other("no VmRSS"))
+        status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kib.map(|kib| kib * 1_024).ok_or_else(|| io::Error::other("no RssAnon"))
 }
 
 /// The part of `/proc/PID/stat` that matters here.

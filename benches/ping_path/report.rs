@@ -92,12 +92,12 @@ pub fn idle(pairs: &[Pair]) -> bool {
         "connections",
         "encoding",
         "server",
-        "RSS empty MiB",
-        "RSS idle MiB",
+        "anon RSS empty MiB",
+        "anon RSS idle MiB",
         "bytes/connection",
         "aim",
         "",
-        "RSS after load MiB",
+        "anon RSS after load MiB",
         "idle CPU %",
     ]);
     for (engine, echo) in pairs {

@@ -124,8 +124,12 @@ impl Batch {
 
     /// Tells the tracks that their points are stored: committed, or synced to the spool.
     pub fn settle(&self) {
-        for point in self.points.iter().flat_map(PointBatch::stored) {
-            point.track.note_stored(point.seq);
+        for batch in &self.points {
+            // The points of one frame stand together.
+            for run in batch.chunk_by(|one, next| Arc::ptr_eq(&one.track, &next.track)) {
+                let stored = run.iter().filter(|point| point.store).map(|point| point.seq);
+                run[0].track.note_all_stored(stored);
+            }
         }
     }
 

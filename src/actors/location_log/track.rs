@@ -123,7 +123,12 @@ impl Track {
 
     /// The point `seq` is committed, or synced to the disk that waits for the database.
     pub fn note_stored(&self, seq: u64) {
-        self.change(|progress| progress.stored(seq));
+        self.note_all_stored([seq]);
+    }
+
+    /// So are these.
+    pub fn note_all_stored(&self, seqs: impl IntoIterator<Item = u64>) {
+        self.change(|progress| seqs.into_iter().for_each(|seq| progress.stored(seq)));
     }
 
     /// The point `seq` will not be stored unless it comes again: the device keeps it, and sends it again after its next

@@ -20,7 +20,7 @@ use super::{
     convert,
     outbox::{Deliver, RiderOutbox},
     protocol::{Farewell, Protocol, Step},
-    worker::{Over, Worker},
+    worker::{Word, Worker},
 };
 use crate::{
     actors::{
@@ -311,9 +311,6 @@ impl RiderSession {
 
     /// Every few seconds: is the device still there, does it keep up?
     fn beat(&mut self, ctx: &mut Context) {
-        if self.protocol.is_ended() {
-            return;
-        }
         if self.silence.beat(Instant::now()) >= self.deps.0.options.silent_intervals {
             // Nobody reads a goodbye here.
             self.deps.0.figures.byes.with_label_values(&["silent"]).inc();
@@ -337,7 +334,6 @@ impl RiderSession {
 
     fn message(&mut self, message: Result<Incoming<'_>, BadFrame>, ctx: &mut Context) {
         self.arrived = Instant::now();
-        self.check(ctx);
         let decoded = message.and_then(|message| decode(self.encoding, message));
         if let (Ok(Up::Pings { .. }), Some(city)) = (&decoded, &self.city) {
             self.protocol.judge_by(&city.rules());
@@ -359,7 +355,6 @@ impl Actor for RiderSession {
     fn started(&mut self, ctx: &mut Context) {
         let shared = self.deps.0.clone();
         shared.figures.sessions.inc();
-        ctx.run_interval(Duration::from_secs(shared.options.ping_every_s), Self::beat);
         ctx.run_later(Duration::from_secs(shared.options.hello_within_s), |session, ctx| {
             if session.protocol.awaits_hello() {
                 session.farewell(Farewell::for_now(rider_bye::NO_HELLO), ctx);
@@ -376,14 +371,15 @@ impl Actor for RiderSession {
     }
 }
 
-impl Handler<Over> for RiderSession {
+impl Handler<Word> for RiderSession {
     type Result = ();
 
-    fn handle(&mut self, over: Over, ctx: &mut Context) {
-        match over {
+    fn handle(&mut self, word: Word, ctx: &mut Context) {
+        match word {
             _ if self.protocol.is_ended() => {}
-            Over::App => self.app_stops(ctx),
-            Over::City(ending) => self.city_ended(ending, ctx),
+            Word::Beat => self.beat(ctx),
+            Word::AppStops => self.app_stops(ctx),
+            Word::CityEnded(ending) => self.city_ended(ending, ctx),
         }
     }
 }

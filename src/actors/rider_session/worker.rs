@@ -1,14 +1,16 @@
-//! What the sessions of one HTTP worker share: their ping lane, and the wait for what ends many of them at once, the app's
-//! stop and the end of a city. If each of ten thousand sessions waited by itself, each would look after its two waits
-//! whenever a frame comes, and hold their memory all shift.
+//! What the sessions of one HTTP worker share: their ping lane, the clock of their keep-alives, and the wait for what ends
+//! many of them at once, the app's stop and the end of a city. A session that had a timer and two waits of its own would look
+//! after all three whenever a frame comes, and hold their memory all shift.
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     rc::{Rc, Weak},
+    time::Duration,
 };
 
 use actix::{Message, WeakAddr};
+use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Shared, lane::Lane, session::RiderSession};
@@ -17,14 +19,19 @@ use crate::{
     domain::ids::SessionId,
 };
 
-/// Something that a session lives on is over.
+/// How exactly beats are kept: those that are due within it come together.
+const BEAT_GRAIN: Duration = Duration::from_millis(50);
+
+/// What a worker tells its sessions.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-pub(super) enum Over {
+pub(super) enum Word {
+    /// It is time for a keep-alive.
+    Beat,
     /// The app stops.
-    App,
-    /// The incarnation of its city has ended.
-    City(Ending),
+    AppStops,
+    /// The incarnation of the session's city has ended.
+    CityEnded(Ending),
 }
 
 /// The part of an app that runs on one thread.
@@ -36,7 +43,10 @@ pub(super) struct Worker {
     cities: RefCell<HashMap<Incarnation, Watched>>,
     next: Cell<u64>,
     stops: Cell<bool>,
-    _watches_app: AbortOnDropHandle<()>,
+    beat_every: Duration,
+    /// Every session and when its next beat is due. One interval holds for all: who is due first stands first.
+    beats: RefCell<VecDeque<(Instant, SessionId)>>,
+    _tasks: [AbortOnDropHandle<()>; 2],
 }
 
 /// A number of this worker's own for one incarnation of one city.
@@ -82,7 +92,14 @@ impl Worker {
                 drop(stopping.wait_for(|stopping| *stopping).await);
                 if let Some(worker) = worker.upgrade() {
                     worker.stops.set(true);
-                    worker.tell(Over::App, |_| true);
+                    worker.tell(Word::AppStops, |_| true);
+                }
+            });
+            let worker = me.clone();
+            let clock = actix_web::rt::spawn(async move {
+                // A task runs after its worker was made.
+                while let Some(pause) = worker.upgrade().map(|worker| worker.beat(Instant::now())) {
+                    sleep(pause).await;
                 }
             });
             Self {
@@ -92,19 +109,22 @@ impl Worker {
                 cities: RefCell::default(),
                 next: Cell::new(0),
                 stops: Cell::new(false),
-                _watches_app: AbortOnDropHandle::new(watch),
+                beat_every: Duration::from_secs(deps.options.ping_every_s),
+                beats: RefCell::default(),
+                _tasks: [watch, clock].map(AbortOnDropHandle::new),
             }
         })
     }
 
-    /// A session begins: it will hear of the app's stop.
+    /// A session begins: it will hear its beats, and of the app's stop.
     pub fn enter(&self, id: SessionId, session: WeakAddr<RiderSession>) {
         if self.stops.get()
             && let Some(session) = session.upgrade()
         {
-            session.do_send(Over::App);
+            session.do_send(Word::AppStops);
         }
         self.seats.borrow_mut().insert(id, Seat { session, city: None });
+        self.beats.borrow_mut().push_back((Instant::now() + self.beat_every, id));
     }
 
     /// A session goes to a city: it will hear of its end.
@@ -119,7 +139,7 @@ impl Worker {
             let watch = actix_web::rt::spawn(async move {
                 let ending = ended.await;
                 if let Some(worker) = worker.upgrade() {
-                    worker.tell(Over::City(ending), |seat| seat.city == Some(of));
+                    worker.tell(Word::CityEnded(ending), |seat| seat.city == Some(of));
                     worker.cities.borrow_mut().remove(&of);
                 }
             });
@@ -133,9 +153,23 @@ impl Worker {
         self.seats.borrow_mut().remove(&id);
     }
 
-    fn tell(&self, over: Over, whom: impl Fn(&Seat) -> bool) {
+    /// Gives the beats that are due; says how long to wait for the next ones.
+    fn beat(&self, now: Instant) -> Duration {
+        let mut beats = self.beats.borrow_mut();
+        let seats = self.seats.borrow();
+        while let Some((_, id)) = beats.pop_front_if(|(due, _)| *due <= now) {
+            // A session that is over has no seat, and no beats from then on.
+            if let Some(session) = seats.get(&id).and_then(|seat| seat.session.upgrade()) {
+                session.do_send(Word::Beat);
+                beats.push_back((now + self.beat_every, id));
+            }
+        }
+        beats.front().map_or(self.beat_every, |(due, _)| *due - now).max(BEAT_GRAIN)
+    }
+
+    fn tell(&self, word: Word, whom: impl Fn(&Seat) -> bool) {
         let seats = self.seats.borrow();
         let told = seats.values().filter(|seat| whom(seat)).filter_map(|seat| seat.session.upgrade());
-        told.for_each(|session| session.do_send(over));
+        told.for_each(|session| session.do_send(word));
     }
 }
