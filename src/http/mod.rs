@@ -15,6 +15,7 @@ mod explain;
 mod fallback;
 #[cfg(feature = "fault-injection")]
 mod faults;
+mod head;
 mod health;
 mod keyed;
 mod merchants;
@@ -128,6 +129,7 @@ pub fn app(
         .default_service(web::to(fallback::unmatched))
         .split_for_parts();
     app.app_data(web::Data::new(document))
+        .wrap(from_fn(head::as_get))
         .wrap(from_fn(stopping::refuse))
         .wrap(Compress::default())
         .wrap(from_fn(observe::observe))
