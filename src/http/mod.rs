@@ -63,6 +63,7 @@ use crate::{
 use auth::Tokens;
 pub use observe::Figures;
 pub use options::Options;
+pub use page::PageKey;
 use reads::Reads;
 
 /// Starts a stored city, or tells the running one its new settings.
@@ -89,6 +90,8 @@ pub struct Deps {
     pub figures: Figures,
     /// Checks bearer tokens.
     pub tokens: Tokens,
+    /// Signs page tokens.
+    pub pages: PageKey,
     /// Seals and opens customers' contacts.
     pub sealer: Sealer,
     /// What the sockets of riders need.

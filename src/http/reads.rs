@@ -18,7 +18,10 @@ use super::{
     Deps,
     problem::{Code, Failure},
 };
-use crate::{domain::access::Principal, metrics::Metrics};
+use crate::{
+    domain::{access::Principal, city::City},
+    metrics::Metrics,
+};
 
 /// Limits, each with its default. Quotas count in real time.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -35,7 +38,8 @@ pub struct Options {
     /// Callers whose use is remembered, at most, for each of the two; beyond them the ones that have been quiet longest are
     /// forgotten. 50,000.
     pub callers: usize,
-    /// Tracks that are read from the database at once, by all callers together; 3.
+    /// Tracks, and last positions of riders who are not live, that are read from the database at once, by all callers
+    /// together; 3.
     pub tracks_at_once: usize,
     /// Most stored points of one page of a track; 10,000.
     pub track_points: u32,
@@ -173,6 +177,20 @@ impl Reads {
         &self.0.options
     }
 
+    /// Warns of a city whose devices may send points that are too old for [`Options::late_s`]: they would be stored, and not
+    /// be found in any track.
+    pub fn warn_of(&self, city: &City) {
+        let (allowed, read) = (city.policy.pings.max_age_s, self.0.options.late_s);
+        if allowed > read {
+            tracing::warn!(
+                city = %city.code,
+                allowed_s = allowed,
+                read_s = read,
+                "points older than `reads.late_s` are stored in this city (`pings.max_age_s`) and not found in tracks"
+            );
+        }
+    }
+
     /// Counts a read of a caller.
     ///
     /// # Errors
@@ -199,7 +217,9 @@ impl Reads {
     pub async fn turn(&self, deps: &Deps) -> Result<SemaphorePermit<'_>, Failure> {
         match tokio::time::timeout(deps.options.ask(), self.0.turns.acquire()).await {
             Ok(turn) => turn.map_err(Failure::internal),
-            Err(_elapsed) => Err(Failure::new(Code::StorageBusy).because("too many tracks are being read")),
+            Err(_elapsed) => {
+                Err(Failure::new(Code::StorageBusy).because("too much is being read of where riders were"))
+            }
         }
     }
 }
