@@ -26,7 +26,7 @@ use crate::{
     cache::{Cache, CacheError},
     clock::Clock,
     config::{Config, ConfigError},
-    http::{self, Deps, auth::Tokens, connection::on_connect, reads::Reads},
+    http::{self, Deps, PageKey, auth::Tokens, connection::on_connect, reads::Reads},
     metrics::Metrics,
     push::{self, ProviderError},
     store::{
@@ -129,7 +129,8 @@ impl App {
     async fn assemble(config: &Config, clock: Clock, listener: TcpListener, take_over: bool) -> Result<Self, AppError> {
         #[cfg(feature = "fault-injection")]
         tracing::warn!("built with `fault-injection`: an administrator can make cities fail; not for production");
-        let tokens = Tokens::new(config.jwt_secret()?.expose().as_bytes());
+        let secret = config.jwt_secret()?.expose().as_bytes();
+        let (tokens, pages) = (Tokens::new(secret), PageKey::derive(secret));
         let sealer = config.sealer()?;
         let provider = push::provider(&config.push)?;
         let metrics = Metrics::new();
@@ -150,6 +151,9 @@ impl App {
         let push = PushHandle::start(db.clone(), clock.clone(), provider, config.wakes.clone(), &metrics);
         let address = listener.local_addr()?;
         let engaged = Engaged::default();
+        let reads = Reads::new(config.reads.clone(), &metrics);
+        let cities = cities::list(&db).await?;
+        cities.iter().for_each(|city| reads.warn_of(city));
         let launcher = Launcher::launch(
             LauncherDeps {
                 db: db.clone(),
@@ -167,7 +171,7 @@ impl App {
                 instance: config.router.instance(config.server.listen),
                 take_over,
             },
-            cities::list(&db).await?,
+            cities,
         )
         .await?;
         Janitor::start(db.clone(), clock.clone(), config.location_log.spool.max_age_days);
@@ -201,6 +205,7 @@ impl App {
             metrics: metrics.clone(),
             figures: http::Figures::new(&metrics),
             tokens,
+            pages,
             sealer: sealer.clone(),
             rider_sockets,
             operator_sockets: OperatorSocketDeps::new(
@@ -212,7 +217,7 @@ impl App {
             options: config.http.clone(),
             storage,
             stopping: stop,
-            reads: Reads::new(config.reads.clone(), &metrics),
+            reads,
         };
         let limit = config.server.shutdown_limit();
         let server = HttpServer::new(move || http::app(deps.clone()))

@@ -51,6 +51,7 @@ async fn every_named_index_stands_with_its_definition() {
         ("audit_log_order_id_idx", "ON public.audit_log USING btree (order_id)"),
         ("audit_log_city_at_idx", "ON public.audit_log USING btree (city, at)"),
         ("audit_log_actor_id_at_idx", "ON public.audit_log USING btree (actor_id, at)"),
+        ("audit_log_rider_id_at_idx", "ON public.audit_log USING btree (rider_id, at) WHERE (rider_id IS NOT NULL)"),
         ("duty_logs_rider_id_created_at_idx", "ON ONLY public.duty_logs USING btree (rider_id, created_at)"),
     ];
     for (name, definition) in wanted {

@@ -2,12 +2,14 @@
 
 /// A text that none of a type's names equals.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{given}` is not a {what}")]
+#[error("`{given}` is not a {what}; known: {}", .known.join(", "))]
 pub struct UnknownName {
     /// The type that was expected.
     pub what: &'static str,
     /// What was read, cut to 64 characters.
     pub given: String,
+    /// What would have been one, in order of declaration.
+    pub known: &'static [&'static str],
 }
 
 /// Declares an enum with its stable names: `as_str`, `parse`, `ALL`, `Display`, and serde by name.
@@ -37,6 +39,7 @@ macro_rules! named_enum {
                     other => Err($crate::domain::text::UnknownName {
                         what: $what,
                         given: other.chars().take(64).collect(),
+                        known: &[$($text,)*],
                     }),
                 }
             }
@@ -51,3 +54,26 @@ macro_rules! named_enum {
 }
 
 pub(crate) use named_enum;
+
+#[cfg(test)]
+mod tests {
+    named_enum! {
+        /// For the test.
+        enum Fruit as "fruit" {
+            /// Red.
+            Apple = "apple",
+            /// Yellow.
+            Pear = "pear",
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_the_known_ones() {
+        assert_eq!(
+            Fruit::ALL.iter().map(|fruit| Fruit::parse(fruit.as_str())).collect::<Result<Vec<_>, _>>().unwrap(),
+            Fruit::ALL
+        );
+        let error = Fruit::parse(&"plum".repeat(20)).unwrap_err();
+        assert_eq!(error.to_string(), format!("`{}` is not a fruit; known: apple, pear", "plum".repeat(16)));
+    }
+}

@@ -12,6 +12,7 @@ use crate::domain::{
     duty::Duty,
     ids::{OrderId, ReplyTo, RiderId, TransitionId},
     order::Actor,
+    rider::RiderProfile,
     time::Timestamp,
 };
 
@@ -22,6 +23,7 @@ use super::{
     forward::Lookup,
     matching::{Ineligible, OrderFacts, View},
     orders::{EventDraft, data, number_events},
+    rider_index::Need,
     state::{LiveRider, Pending, Then},
     view::{OrderExplained, WaitReason},
 };
@@ -32,7 +34,7 @@ const NAMED: usize = 8;
 /// Riders who refused and are named with the end of their cool-down.
 const COOLING: usize = 4;
 
-/// Riders of the index who are looked at.
+/// Riders of the index who are looked at: of those who come with what is needed, and of all.
 const LOOKED_AT: usize = 256;
 
 /// Reasons to wait that one tick explains: when a whole city changes its mind (after a restart, above all), the events come
@@ -149,37 +151,41 @@ impl City {
         Value::Object(why)
     }
 
-    /// Looks at the nearest riders who may be offered work.
+    /// Looks at the nearest riders who may be offered work: for candidates where the matcher looks, among those who come with
+    /// what is needed, and for whom it passed over among all.
     fn look_around(&self, view: &View<'_>, order: &OrderFacts<'_>) -> Look {
-        let (radius_m, longest) = (view.radius_m(order), view.longest_eta(order));
-        let candidates = usize::try_from(view.policy.candidates).unwrap_or(usize::MAX);
+        let most = usize::try_from(view.policy.candidates).unwrap_or(usize::MAX);
+        let need = view.eligibility.need(order);
         let mut look = Look::default();
-        let mut eligible = 0;
+        let mut could_go = 0;
+        for (rider, distance_m) in self.index.nearest_with(order.pickup, view.limit_m(), need).take(LOOKED_AT) {
+            match consider(view, order, rider, distance_m) {
+                Some((candidate, Ok(()))) => look.candidates.push(candidate),
+                Some((_, Err(Ineligible::OutOfRadius))) => {}
+                Some((Candidate { eta, .. }, Err(Ineligible::PickupTooLong))) => {
+                    look.too_long = Some(look.too_long.map_or(eta, |soonest| soonest.min(eta)));
+                    continue;
+                }
+                _ => continue,
+            }
+            could_go += 1;
+            if could_go >= most {
+                break;
+            }
+        }
+        could_go = 0;
         for (rider, distance_m) in self.index.nearest(order.pickup, view.limit_m()).take(LOOKED_AT) {
-            let Some(facts) = view.riders.facts(rider) else { continue };
-            if let Err(why) = view.eligibility.check(view, &facts, order) {
+            let Some((_, verdict)) = consider(view, order, rider, distance_m) else { continue };
+            if let Err(why) = verdict {
                 look.exclude(why);
                 if let Some(until) = order.refusals.get(&rider).filter(|_| why == Ineligible::Refused)
                     && look.cooling.len() < COOLING
                 {
                     look.cooling.push((rider, *until));
                 }
-                continue;
             }
-            let eta = view.pickup_eta(&facts, distance_m);
-            if eta > longest {
-                look.exclude(Ineligible::PickupTooLong);
-                look.too_long = Some(look.too_long.map_or(eta, |soonest| soonest.min(eta)));
-                continue;
-            }
-            if distance_m > radius_m {
-                look.exclude(Ineligible::OutOfRadius);
-            } else {
-                let free_in = facts.free_at.since(view.now);
-                look.candidates.push(Candidate { rider, eta, distance_m, free_in });
-            }
-            eligible += 1;
-            if eligible >= candidates {
+            could_go += usize::from(matches!(verdict, Ok(()) | Err(Ineligible::OutOfRadius)));
+            if could_go >= most {
                 break;
             }
         }
@@ -188,8 +194,10 @@ impl City {
 
     /// Looks at the nearest riders within the radius who may not be offered work.
     fn look_aside(&self, view: &View<'_>, order: &OrderFacts<'_>, look: &mut Look) {
+        let need = view.eligibility.need(order);
         for live in self.aside_around(order, view.radius_m(order)) {
-            look.exclude(self.why_aside(view.now, live));
+            // Who will never do is not said to be worth waiting for.
+            look.exclude(lacks(&live.profile, &need).unwrap_or_else(|| self.why_aside(view.now, live)));
         }
     }
 
@@ -209,6 +217,40 @@ impl City {
                 None => Ineligible::Busy,
             }
         }
+    }
+}
+
+/// A rider of the index, and whether this one could be asked now; `None` for one who is gone.
+fn consider(
+    view: &View<'_>,
+    order: &OrderFacts<'_>,
+    rider: RiderId,
+    distance_m: f64,
+) -> Option<(Candidate, Result<(), Ineligible>)> {
+    let facts = view.riders.facts(rider)?;
+    let eta = view.pickup_eta(&facts, distance_m);
+    let verdict = view.eligibility.check(view, &facts, order).and_then(|()| {
+        if eta > view.longest_eta(order) {
+            Err(Ineligible::PickupTooLong)
+        } else if distance_m > view.radius_m(order) {
+            Err(Ineligible::OutOfRadius)
+        } else {
+            Ok(())
+        }
+    });
+    Some((Candidate { rider, eta, distance_m, free_in: facts.free_at.since(view.now) }, verdict))
+}
+
+/// What a rider will not have, whatever becomes of the work in hand.
+fn lacks(profile: &RiderProfile, need: &Need<'_>) -> Option<Ineligible> {
+    if need.vehicle.is_some_and(|vehicle| profile.vehicle < vehicle) {
+        Some(Ineligible::Vehicle)
+    } else if profile.capacity_units < need.units {
+        Some(Ineligible::Capacity)
+    } else if !profile.tags.cover(need.tags) {
+        Some(Ineligible::MissingTag)
+    } else {
+        None
     }
 }
 

@@ -48,6 +48,7 @@ pub async fn put_city(deps: web::Data<Deps>, caller: Caller, body: Body<NewCity>
     let author = caller.0.actor().id.unwrap_or_default();
     let (city, pay) = read(&body.0)?;
     let (city, created) = store::cities::upsert(&deps.db, &city, pay, &author, deps.clock.now()).await?;
+    deps.reads.warn_of(&city);
     let body = city_body(&city)?;
     (deps.apply_city)(city)
         .await

@@ -65,9 +65,9 @@ pub async fn list_disputes(
     let status = status.map_err(|error| Failure::query(error.to_string()))?;
     let name = format!("disputes {city} {status:?}");
     let limit = page::size(&deps, query.limit)?;
-    let below = query.page.as_deref().map_or(Ok(Uuid::max()), |token| page::after(&name, token))?;
+    let below = query.page.as_deref().map_or(Ok(Uuid::max()), |token| deps.pages.after(&name, token))?;
     let mut found = store::disputes::list(&deps.db, &city, status, below, i64::from(limit) + 1).await?;
-    let next = page::cut(&mut found, limit, |dispute| dispute.id).map(|last| page::token(&name, last));
+    let next = page::cut(&mut found, limit, |dispute| dispute.id).map(|last| deps.pages.token(&name, last));
     Ok(web::Json(DisputePage { disputes: found.into_iter().map(dispute_body).collect(), next }))
 }
 

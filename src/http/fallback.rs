@@ -25,12 +25,20 @@ pub async fn unmatched(request: HttpRequest) -> Result<String, Failure> {
 }
 
 fn methods(item: &PathItem) -> String {
-    [("GET", &item.get), ("POST", &item.post), ("PUT", &item.put), ("PATCH", &item.patch), ("DELETE", &item.delete)]
-        .into_iter()
-        .filter(|(_, operation)| operation.is_some())
-        .map(|(method, _)| method)
-        .collect::<Vec<_>>()
-        .join(", ")
+    let head = ("HEAD", &item.get);
+    [
+        ("GET", &item.get),
+        head,
+        ("POST", &item.post),
+        ("PUT", &item.put),
+        ("PATCH", &item.patch),
+        ("DELETE", &item.delete),
+    ]
+    .into_iter()
+    .filter(|(_, operation)| operation.is_some())
+    .map(|(method, _)| method)
+    .collect::<Vec<_>>()
+    .join(", ")
 }
 
 /// Path parameters that do not parse.

@@ -15,6 +15,7 @@ mod explain;
 mod fallback;
 #[cfg(feature = "fault-injection")]
 mod faults;
+mod head;
 mod health;
 mod keyed;
 mod merchants;
@@ -62,6 +63,7 @@ use crate::{
 use auth::Tokens;
 pub use observe::Figures;
 pub use options::Options;
+pub use page::PageKey;
 use reads::Reads;
 
 /// Starts a stored city, or tells the running one its new settings.
@@ -88,6 +90,8 @@ pub struct Deps {
     pub figures: Figures,
     /// Checks bearer tokens.
     pub tokens: Tokens,
+    /// Signs page tokens.
+    pub pages: PageKey,
     /// Seals and opens customers' contacts.
     pub sealer: Sealer,
     /// What the sockets of riders need.
@@ -128,6 +132,7 @@ pub fn app(
         .default_service(web::to(fallback::unmatched))
         .split_for_parts();
     app.app_data(web::Data::new(document))
+        .wrap(from_fn(head::as_get))
         .wrap(from_fn(stopping::refuse))
         .wrap(Compress::default())
         .wrap(from_fn(observe::observe))

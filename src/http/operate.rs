@@ -54,10 +54,8 @@ pub async fn assign_order(
     id: web::Path<Uuid>,
     body: Body<GiveOrder>,
 ) -> Result<HttpResponse, Failure> {
-    let given = body.0;
-    let action = OperatorAction::Assign { rider: RiderId(given.rider_id), force: given.force };
-    let asked = (action, given.reason.as_str(), given.expected_version);
-    operate(&deps, &caller.0, &request, OrderId(*id), asked, &given).await
+    give(&deps, &caller.0, &request, OrderId(*id), &body.0, |rider, force| OperatorAction::Assign { rider, force })
+        .await
 }
 
 /// Gives an order whose goods are not picked up to another rider (operator of the city, admin); as for `assign`. Once they
@@ -80,10 +78,8 @@ pub async fn reassign_order(
     id: web::Path<Uuid>,
     body: Body<GiveOrder>,
 ) -> Result<HttpResponse, Failure> {
-    let given = body.0;
-    let action = OperatorAction::Reassign { rider: RiderId(given.rider_id), force: given.force };
-    let asked = (action, given.reason.as_str(), given.expected_version);
-    operate(&deps, &caller.0, &request, OrderId(*id), asked, &given).await
+    give(&deps, &caller.0, &request, OrderId(*id), &body.0, |rider, force| OperatorAction::Reassign { rider, force })
+        .await
 }
 
 /// Takes an order whose goods are not picked up away from its rider; it waits for another one (operator of the city, admin).
@@ -236,6 +232,19 @@ pub async fn act(
     // What was called off stays called off.
     let settled = move |stored: &StoredOrder| cancels && stored.status == OrderStatus::Cancelled.as_str();
     change(deps, caller, order, expected_version, key, within, settled, build).await
+}
+
+/// Gives an order to the rider whom a body names.
+async fn give(
+    deps: &Deps,
+    caller: &Principal,
+    request: &HttpRequest,
+    order: OrderId,
+    given: &GiveOrder,
+    action: fn(RiderId, bool) -> OperatorAction,
+) -> Result<HttpResponse, Failure> {
+    let action = action(RiderId(given.rider_id), given.force);
+    operate(deps, caller, request, order, (action, &given.reason, given.expected_version), given).await
 }
 
 async fn operate(

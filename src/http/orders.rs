@@ -112,10 +112,10 @@ pub async fn list_orders(
     let name = format!("orders {filter:?}");
     let limit = page::size(&deps, query.limit)?;
     if let Some(token) = &query.page {
-        filter.below = filter.below.min(page::after(&name, token)?);
+        filter.below = filter.below.min(deps.pages.after(&name, token)?);
     }
     let mut orders = store::orders::list(&deps.db, &filter, i64::from(limit) + 1).await?;
-    let next = page::cut(&mut orders, limit, |order| order.id).map(|last| page::token(&name, last));
+    let next = page::cut(&mut orders, limit, |order| order.id).map(|last| deps.pages.token(&name, last));
     Ok(web::Json(OrderPage { orders: orders.into_iter().map(|order| order_body(order, &caller.0)).collect(), next }))
 }
 

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use actix_web::{HttpResponse, get, http::header, web};
 use serde::{Deserialize, Serialize};
-use utoipa::IntoParams;
+use utoipa::{
+    IntoParams,
+    openapi::schema::{Object, Type},
+};
 use uuid::Uuid;
 
 use super::{
@@ -47,14 +50,19 @@ const SKEW: Duration = Duration::from_secs(60);
 #[serde(deny_unknown_fields)]
 pub struct NearbyParams {
     /// Degrees north.
+    #[param(minimum = -90, maximum = 90)]
     pub lat: f64,
     /// Degrees east.
+    #[param(minimum = -180, maximum = 180)]
     pub lon: f64,
     /// Riders at most, 1 to 100; 10 when absent.
+    #[param(minimum = 1, maximum = 100)]
     pub limit: Option<u32>,
     /// The smallest vehicle that will do, as for an order: `walking`, `bicycle`, `motorcycle` or `car`.
+    #[param(schema_with = vehicles)]
     pub vehicle: Option<String>,
     /// Straight-line metres, above 0 to 50,000; as far as the city's policy asks riders when absent.
+    #[param(exclusive_minimum = 0, maximum = 50_000)]
     pub radius_m: Option<f64>,
 }
 
@@ -65,6 +73,8 @@ pub struct NearbyParams {
     params(("id" = Uuid, Path, description = "the rider")),
     responses(
         (status = 200, description = "the position", body = LocationBody),
+        (status = 429, description = "`rate_limited`", body = Problem, content_type = "application/problem+json",
+         headers(("Retry-After" = u32, description = "seconds after which the caller may read again"))),
         (status = "default", description = "a problem", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -90,7 +100,10 @@ pub async fn get_location(deps: web::Data<Deps>, caller: Caller, id: web::Path<U
     }
     let seen = (now - Duration::from_secs(deps.reads.options().last_seen_s.into()), now + SKEW);
     let cities = own_cities(&caller.0);
-    let last = storage::read(&deps, store::tracks::last(&deps.db, id, seen, cities.as_deref())).await?;
+    let last = {
+        let _turn = deps.reads.turn(&deps).await?;
+        storage::read(&deps, store::tracks::last(&deps.db, id, seen, cities.as_deref())).await?
+    };
     let last = last.ok_or_else(|| Failure::new(Code::LocationUnknown))?;
     Ok(uncached(&LocationBody {
         live_problem: problem.map(|code| code.as_str().to_owned()),
@@ -98,13 +111,15 @@ pub async fn get_location(deps: web::Data<Deps>, caller: Caller, id: web::Path<U
     }))
 }
 
-/// The riders around a place who may be offered work now, nearest first (operator of the city, or admin): on duty, connected,
-/// with a fresh fix, nobody's order or offer in hand or soon done with it.
+/// The riders around a place who may be offered work now, nearest first (operator of the city, or admin). They are on duty and
+/// connected, have a fresh fix and no open offer, and have no order in hand or will soon be done with what they have.
 #[utoipa::path(
     tag = "positions",
     params(("code" = String, Path, description = "the city's code"), NearbyParams),
     responses(
         (status = 200, description = "the riders", body = NearbyBody),
+        (status = 429, description = "`rate_limited`", body = Problem, content_type = "application/problem+json",
+         headers(("Retry-After" = u32, description = "seconds after which the caller may read again"))),
         (status = "default", description = "a problem", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -117,12 +132,18 @@ pub async fn get_nearby(
 ) -> Result<HttpResponse, Failure> {
     let code = check::city(&code)?;
     may_operate(&caller.0, &code)?;
-    deps.reads.count(&caller.0, Read::Live)?;
     let query = read(&params)?;
+    deps.reads.count(&caller.0, Read::Live)?;
     let riders = deps.router.city(&code)?.nearby(deps.options.ask(), query).await?;
     let now = deps.clock.now();
     let riders = riders.into_iter().map(|rider| rider_body(&rider, now)).collect();
     Ok(uncached(&NearbyBody { city: code.to_string(), at: now.into(), riders }))
+}
+
+/// The names of the vehicles, for the OpenAPI document.
+fn vehicles() -> Object {
+    let names = Vehicle::ALL.iter().map(|vehicle| vehicle.as_str());
+    Object::builder().schema_type(Type::String).enum_values(Some(names)).build()
 }
 
 fn read(params: &NearbyParams) -> Result<NearbyQuery, Failure> {

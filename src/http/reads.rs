@@ -18,7 +18,10 @@ use super::{
     Deps,
     problem::{Code, Failure},
 };
-use crate::{domain::access::Principal, metrics::Metrics};
+use crate::{
+    domain::{access::Principal, city::City, policy::PingPolicy},
+    metrics::Metrics,
+};
 
 /// Limits, each with its default. Quotas count in real time.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -35,7 +38,8 @@ pub struct Options {
     /// Callers whose use is remembered, at most, for each of the two; beyond them the ones that have been quiet longest are
     /// forgotten. 50,000.
     pub callers: usize,
-    /// Tracks that are read from the database at once, by all callers together; 3.
+    /// Tracks, and last positions of riders who are not live, that are read from the database at once, by all callers
+    /// together; 3.
     pub tracks_at_once: usize,
     /// Most stored points of one page of a track; 10,000.
     pub track_points: u32,
@@ -69,6 +73,12 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Whether tracks have all points that a city takes, however old they are then.
+    #[must_use]
+    pub const fn finds_all_of(&self, pings: &PingPolicy) -> bool {
+        pings.max_age_s <= self.late_s
+    }
+
     /// The first setting that makes no sense, and why.
     #[must_use]
     pub fn fault(&self) -> Option<(&'static str, &'static str)> {
@@ -173,6 +183,19 @@ impl Reads {
         &self.0.options
     }
 
+    /// Warns of a city whose devices may send points that are too old for [`Options::late_s`]: they would be stored, and not
+    /// be found in any track.
+    pub fn warn_of(&self, city: &City) {
+        if !self.0.options.finds_all_of(&city.policy.pings) {
+            tracing::warn!(
+                city = %city.code,
+                max_age_s = city.policy.pings.max_age_s,
+                late_s = self.0.options.late_s,
+                "points older than `reads.late_s` are stored in this city (`pings.max_age_s`) and not found in tracks"
+            );
+        }
+    }
+
     /// Counts a read of a caller.
     ///
     /// # Errors
@@ -199,7 +222,9 @@ impl Reads {
     pub async fn turn(&self, deps: &Deps) -> Result<SemaphorePermit<'_>, Failure> {
         match tokio::time::timeout(deps.options.ask(), self.0.turns.acquire()).await {
             Ok(turn) => turn.map_err(Failure::internal),
-            Err(_elapsed) => Err(Failure::new(Code::StorageBusy).because("too many tracks are being read")),
+            Err(_elapsed) => {
+                Err(Failure::new(Code::StorageBusy).because("too much is being read of where riders were"))
+            }
         }
     }
 }
@@ -214,4 +239,20 @@ fn quota(per_minute: u32, burst: u32) -> Quota {
 fn name(caller: &Principal) -> Box<str> {
     let actor = caller.actor();
     format!("{}:{}", actor.kind, actor.id.as_deref().unwrap_or_default()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_city_that_takes_older_points_than_tracks_look_for_is_known() {
+        let pings = |max_age_s| PingPolicy { max_age_s, ..PingPolicy::default() };
+        let options = Options { late_s: 3_600, ..Options::default() };
+        assert!(options.finds_all_of(&pings(3_600)) && !options.finds_all_of(&pings(3_601)));
+        // What is configured when nothing is suits the oldest points that a city may take.
+        let oldest = pings(7 * 86_400);
+        assert!(oldest.validate().is_ok() && Options::default().finds_all_of(&oldest));
+        assert!(pings(7 * 86_400 + 1).validate().is_err());
+    }
 }

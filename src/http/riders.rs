@@ -162,8 +162,8 @@ pub async fn list_riders(
     may_operate(&caller.0, &city)?;
     let filter = format!("riders {city}");
     let limit = page::size(&deps, query.limit)?;
-    let before = query.page.as_deref().map_or(Ok(Uuid::max()), |token| page::after(&filter, token))?;
+    let before = query.page.as_deref().map_or(Ok(Uuid::max()), |token| deps.pages.after(&filter, token))?;
     let mut riders = store::riders::list(&deps.db, &city, before, i64::from(limit) + 1).await?;
-    let next = page::cut(&mut riders, limit, |rider| rider.id).map(|last| page::token(&filter, last));
+    let next = page::cut(&mut riders, limit, |rider| rider.id).map(|last| deps.pages.token(&filter, last));
     Ok(web::Json(RiderPage { riders: riders.into_iter().map(rider_body).collect(), next }))
 }

@@ -11,10 +11,10 @@ use super::{
 use crate::{
     actors::{operator_session, rider_session},
     domain::access::Principal,
-    wire::{operator::SUBPROTOCOL_OPERATOR_JSON, problem::Problem, rider::SUBPROTOCOL_JSON},
+    wire::{frames::Encoding, operator::SUBPROTOCOL_OPERATOR_JSON, problem::Problem},
 };
 
-/// The socket of a rider's device, subprotocol `dispatch.v1.json` (rider).
+/// The socket of a rider's device, subprotocol `dispatch.v1.json` or `dispatch.v1.msgpack` (rider).
 #[utoipa::path(
     tag = "sockets",
     params(("access_token" = Option<String>, Query, description = "the token, where no header can be set")),
@@ -32,7 +32,7 @@ pub async fn rider_socket(
 ) -> Result<HttpResponse, actix_web::Error> {
     let Principal::Rider(rider) = caller.0 else { return Err(Failure::new(Code::WrongRole).into()) };
     let response = rider_session::upgrade(&request, payload, rider, &deps.rider_sockets)?;
-    Ok(accepted(response, SUBPROTOCOL_JSON)?)
+    Ok(accepted(response, &Encoding::SUBPROTOCOLS)?)
 }
 
 /// The live view of a city, subprotocol `dispatch.operator.v1.json` (operator of the city, or admin).
@@ -59,15 +59,15 @@ pub async fn operator_socket(
     may_operate(&caller.0, &code)?;
     let city = deps.router.city(&code).map_err(Failure::from)?;
     let response = operator_session::upgrade(&request, payload, city, &deps.operator_sockets)?;
-    Ok(accepted(response, SUBPROTOCOL_OPERATOR_JSON)?)
+    Ok(accepted(response, &[SUBPROTOCOL_OPERATOR_JSON])?)
 }
 
 /// The sessions answer a request that is no handshake of theirs; as a failure it is counted like every other one.
-fn accepted(response: HttpResponse, subprotocol: &str) -> Result<HttpResponse, Failure> {
+fn accepted(response: HttpResponse, subprotocols: &[&str]) -> Result<HttpResponse, Failure> {
     match response.status() {
         StatusCode::UPGRADE_REQUIRED => Err(Failure::new(Code::WebsocketExpected)),
         StatusCode::BAD_REQUEST => {
-            Err(Failure::new(Code::UnsupportedSubprotocol).because(format!("supported: {subprotocol}")))
+            Err(Failure::new(Code::UnsupportedSubprotocol).because(format!("supported: {}", subprotocols.join(", "))))
         }
         _ => Ok(response),
     }

@@ -34,7 +34,7 @@ pub struct TrackFilter {
     pub without: i16,
     /// Recorded in one of these cities; anywhere when `None`.
     pub cities: Option<Vec<String>>,
-    /// How long after it was recorded a point may have been received.
+    /// How long after it was recorded a point may have been received. What came later is not found, whatever the page.
     pub late: Duration,
 }
 
@@ -119,6 +119,7 @@ async fn slice(
                           speed_mps, heading_deg, flags, seq, boot_id, device_id
                      FROM location_logs
                     WHERE rider_id = $1 AND created_at >= $2 AND created_at < $3 AND recorded_at >= $2 AND recorded_at < $4
+                      AND created_at <= recorded_at + make_interval(secs => $13)
                     ORDER BY boot_id, seq, device_id, created_at) AS point
             WHERE (recorded_at, seq, boot_id, device_id) > ($5, $6, $7, $8) AND recorded_at < $9
               AND flags & $10 = 0 AND ($11::text[] IS NULL OR city = ANY($11))
@@ -136,6 +137,7 @@ async fn slice(
         filter.without,
         filter.cities.as_deref(),
         i64::try_from(most).unwrap_or(i64::MAX),
+        filter.late.as_secs_f64(),
     )
     .fetch_all(db)
     .await?)
@@ -152,26 +154,37 @@ pub async fn last(
     (from, to): (Timestamp, Timestamp),
     cities: Option<&[String]>,
 ) -> Result<Option<StoredPoint>, StoreError> {
-    for without in [flags::LATE, 0] {
-        let point = sqlx::query_as!(
-            StoredPoint,
-            "SELECT recorded_at, created_at, lat, lon, accuracy_m, speed_mps, heading_deg, flags, seq, boot_id, device_id
+    match newest(db, rider, (from, to), 0, cities).await? {
+        Some(late) if late.flags & flags::LATE != 0 => {
+            Ok(newest(db, rider, (from, to), flags::LATE, cities).await?.or(Some(late)))
+        }
+        // Where there is none, there is none that was not late.
+        newest_of_all => Ok(newest_of_all),
+    }
+}
+
+/// The newest point with none of the flags.
+async fn newest(
+    db: &Db,
+    rider: RiderId,
+    (from, to): (Timestamp, Timestamp),
+    without: i16,
+    cities: Option<&[String]>,
+) -> Result<Option<StoredPoint>, StoreError> {
+    Ok(sqlx::query_as!(
+        StoredPoint,
+        "SELECT recorded_at, created_at, lat, lon, accuracy_m, speed_mps, heading_deg, flags, seq, boot_id, device_id
                FROM location_logs
               WHERE rider_id = $1 AND created_at >= $2 AND created_at <= $3 AND flags & $4 = 0
                 AND ($5::text[] IS NULL OR city = ANY($5))
               ORDER BY created_at DESC, recorded_at DESC, seq DESC
               LIMIT 1",
-            rider.0,
-            from.to_datetime(),
-            to.to_datetime(),
-            without,
-            cities,
-        )
-        .fetch_optional(db)
-        .await?;
-        if point.is_some() {
-            return Ok(point);
-        }
-    }
-    Ok(None)
+        rider.0,
+        from.to_datetime(),
+        to.to_datetime(),
+        without,
+        cities,
+    )
+    .fetch_optional(db)
+    .await?)
 }

@@ -4,12 +4,14 @@ use dispatch_engine::{
     domain::{
         duty::Duty,
         ids::{OrderId, SessionId},
-        order::{OrderSpec, OrderStatus},
+        order::{OrderSpec, OrderStatus, Step},
+        rider::Vehicle,
         tags::Tags,
     },
     engine::{
         City, CityImage, StoredRider,
         command::{Command, Fix, OperatorAction, Outcome},
+        effect::Write,
         view::WaitReason,
     },
 };
@@ -81,6 +83,66 @@ fn an_order_waits_for_its_tags_and_says_so() {
     town.wait(secs(1));
     assert_eq!(town.status(order(2)), Some(OrderStatus::Queued));
     assert_eq!(why(&mut town, order(2)), (Some(WaitReason::NoRiderInReach), json!({ "missing_tag": 1 })));
+}
+
+#[test]
+fn who_is_chosen_is_among_the_candidates_however_many_others_stand_nearer() {
+    let mut town = Town::new();
+    for n in 1..=262 {
+        town.on_duty(n, at(12.97, 77.59));
+    }
+    // 556 m away.
+    town.on_duty(300, at(12.975, 77.59));
+    let mut equipped = profile(rider(300));
+    equipped.tags = tags(&["thermal_bag"]);
+    town.apply(Command::UpdateProfile(equipped));
+    town.place_spec(needing(&town, 1, &["thermal_bag"]));
+    town.wait(secs(1));
+    assert!(town.offer_to(300).is_some());
+    let offered = town.stored.iter().find_map(|write| match write {
+        Write::Order(write) => write.events.iter().find(|event| event.kind == "offered"),
+        _ => None,
+    });
+    let why = &offered.unwrap().data["why"];
+    assert_eq!(why["chosen"], json!([rider(300).to_string()]));
+    let candidate = &why["candidates"][0];
+    assert_eq!((&candidate["rider"], &candidate["distance_m"]), (&why["chosen"][0], &json!(556.0)));
+    // Of those who were passed over, as many as are looked at.
+    assert_eq!((&why["excluded"], &why["more"]), (&json!({ "missing_tag": 256 }), &json!(0)));
+}
+
+#[test]
+fn what_a_rider_will_never_have_is_told_before_what_keeps_the_rider_now() {
+    let mut town = Town::new();
+    // One who carries an order, one who is asked, one who was asked in the same tick, one on a break, and nobody has the tag.
+    let held = town.assigned(1, 1);
+    town.step(1, held, Step::PickedUp);
+    on_duty_with(&mut town, 2, &[]);
+    town.place(2);
+    town.wait(secs(1));
+    assert!(town.offer_to(2).is_some());
+    on_duty_with(&mut town, 4, &[]);
+    town.ask(|reply| Command::SetDuty { rider: rider(4), session: SessionId(4), duty: Duty::Break, reply });
+    on_duty_with(&mut town, 3, &[]);
+    town.place(3);
+    town.place_spec(OrderSpec { promise_at: town.now + secs(7_200), ..needing(&town, 4, &["thermal_bag"]) });
+    town.wait(secs(1));
+    assert!(town.offer_to(3).is_some());
+    let excluded = why(&mut town, order(4)).1;
+    assert_eq!(excluded, json!({ "missing_tag": 4 }));
+    // Nor will a vehicle or a box grow.
+    let large = OrderSpec { size_units: 100, ..spec(order(5), town.now) };
+    let fast = OrderSpec { vehicle_need: Some(Vehicle::Car), ..spec(order(6), town.now) };
+    town.place_spec(large);
+    town.place_spec(fast);
+    assert_eq!(why(&mut town, order(5)).1, json!({ "no_room": 4 }));
+    assert_eq!(why(&mut town, order(6)).1, json!({ "wrong_vehicle": 4 }));
+    // What only the work in hand takes is told as the work in hand.
+    town.place(7);
+    assert_eq!(
+        why(&mut town, order(7)).1,
+        json!({ "busy": 1, "has_open_offer": 1, "off_duty": 1, "taken_by_more_urgent": 1 })
+    );
 }
 
 #[test]

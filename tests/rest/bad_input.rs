@@ -112,7 +112,7 @@ async fn routes_paths_and_queries() {
     rest.get("/v1/nothing", &admin).await.problem(404, "no_such_route");
     let answer = answer(rest.request(Method::PUT, "/v1/orders", &admin)).await;
     answer.problem(405, "method_not_allowed");
-    assert_eq!(answer.headers["allow"], "GET, POST");
+    assert_eq!(answer.headers["allow"], "GET, HEAD, POST");
     rest.get("/v1/orders/not-an-id", &admin).await.problem(400, "bad_path");
     let id = Uuid::new_v4();
     rest.get(&format!("/v1/orders/{id}"), &admin).await.problem(404, "unknown_order");

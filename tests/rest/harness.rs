@@ -17,7 +17,7 @@ use dispatch_engine::{
     cache::Cache,
     clock::Clock,
     http::{
-        self, Deps,
+        self, Deps, PageKey,
         auth::Tokens,
         reads::{self, Reads},
     },
@@ -119,6 +119,7 @@ pub async fn start_reading(options: http::Options, reads: reads::Options) -> Res
         clock,
         metrics,
         tokens: Tokens::new(SECRET.as_bytes()),
+        pages: PageKey::derive(SECRET.as_bytes()),
         sealer: Sealer::new(&[9; 32]),
         options,
         storage,

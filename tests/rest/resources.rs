@@ -161,6 +161,65 @@ async fn what_needs_no_token() {
 }
 
 #[actix_web::test]
+async fn head_is_get_without_the_body() {
+    let rest = start().await;
+    let of = |method: Method, path: &str| answer(rest.request(method, path, &rest.admin()));
+    let (city, nobody) = (format!("/v1/cities/{}", rest.city), format!("/v1/riders/{}", Uuid::new_v4()));
+    for (path, status) in
+        [("/health/live", 200), ("/health/ready", 200), (&*city, 200), (&*nobody, 404), ("/nowhere", 404)]
+    {
+        let (head, get) = (of(Method::HEAD, path).await, of(Method::GET, path).await);
+        assert_eq!((head.status.as_u16(), get.status.as_u16()), (status, status), "{path}");
+        assert_eq!((&head.body, get.body.is_null()), (&serde_json::Value::Null, false), "{path}");
+        for header in ["content-type", "content-length", "vary"] {
+            assert_eq!(head.headers.get(header), get.headers.get(header), "{header} of {path}");
+        }
+    }
+    // Its length changes from one to the next.
+    let head = of(Method::HEAD, "/metrics").await;
+    assert_eq!((head.status.as_u16(), head.body.is_null()), (200, true));
+    assert!(head.headers["content-type"].to_str().unwrap().starts_with("text/plain"));
+    let figures = of(Method::GET, "/metrics").await;
+    let counted = r#"dispatch_http_request_seconds_count{method="HEAD",route="/health/live",status="2xx"} 1"#;
+    assert!(figures.body.as_str().unwrap().contains(counted));
+    // Where nothing can be read, nothing can be asked about.
+    assert_eq!(of(Method::HEAD, "/v1/merchants").await.status, 405);
+    let document = of(Method::GET, "/openapi.json").await;
+    assert!(document.body["paths"]["/health/live"].get("head").is_none());
+}
+
+#[actix_web::test]
+async fn the_document_names_the_bounds_of_what_is_asked() {
+    let rest = start().await;
+    let document = rest.get("/openapi.json", "").await;
+    let of = |path: &str| &document.ok(200)["paths"][path]["get"];
+    let schema = |path: &str, name: &str| {
+        let parameters = of(path)["parameters"].as_array().unwrap();
+        let parameter = parameters.iter().find(|parameter| parameter["name"] == name);
+        parameter.unwrap_or_else(|| panic!("{path} has no {name}"))["schema"].clone()
+    };
+    let (track, nearby) = ("/v1/riders/{id}/track", "/v1/cities/{code}/riders/nearby");
+    let bounds = |schema: &serde_json::Value| (schema["minimum"].as_f64(), schema["maximum"].as_f64());
+    assert_eq!(bounds(&schema(track, "gap_s")), (Some(1.0), Some(86_400.0)));
+    assert_eq!(bounds(&schema(nearby, "limit")), (Some(1.0), Some(100.0)));
+    assert_eq!(bounds(&schema(nearby, "lat")), (Some(-90.0), Some(90.0)));
+    // Its greatest value is configured.
+    assert_eq!(bounds(&schema(track, "limit")), (Some(1.0), None));
+    assert_eq!(schema(track, "simplify_m")["exclusiveMinimum"].as_f64(), Some(0.0));
+    assert_eq!(schema(nearby, "radius_m")["exclusiveMinimum"].as_f64(), Some(0.0));
+    assert_eq!(schema(track, "format")["enum"], serde_json::json!(["json", "geojson"]));
+    let vehicles = serde_json::json!(["walking", "bicycle", "motorcycle", "car"]);
+    assert_eq!(schema(nearby, "vehicle")["enum"], vehicles);
+    let optional = |path: &str, name: &str| {
+        of(path)["parameters"].as_array().unwrap().iter().any(|it| it["name"] == name && it["required"] == false)
+    };
+    assert!(optional(track, "format") && optional(nearby, "vehicle"));
+    for path in [track, nearby, "/v1/riders/{id}/location"] {
+        assert!(of(path)["responses"]["429"]["headers"]["Retry-After"].is_object(), "{path}");
+    }
+}
+
+#[actix_web::test]
 async fn a_request_keeps_a_harmless_id_of_its_client() {
     let rest = start().await;
     let send = async |id: &str| {

@@ -33,7 +33,13 @@ async fn a_rider_opens_its_socket_and_nobody_else_does() {
     plain.problem(426, "websocket_expected");
     assert_eq!(plain.headers["upgrade"], "websocket");
     let foreign = handshake(&rest, path, "chat").bearer_auth(&rider);
-    answer(foreign).await.problem(400, "unsupported_subprotocol");
+    let refused = answer(foreign).await;
+    let detail = &refused.problem(400, "unsupported_subprotocol")["detail"];
+    assert_eq!(detail, "supported: dispatch.v1.json, dispatch.v1.msgpack");
+    // A handshake is a GET.
+    let head = handshake(&rest, path, "dispatch.v1.json").bearer_auth(&rider).build().unwrap();
+    let head = rest.client.request(Method::HEAD, head.url().clone()).headers(head.headers().clone());
+    assert_eq!(head.send().await.unwrap().status(), StatusCode::METHOD_NOT_ALLOWED);
     // A compressed refusal of a handshake could not be read.
     let packed = answer(open().header("Accept-Encoding", "gzip")).await;
     packed.problem(401, "token_missing");

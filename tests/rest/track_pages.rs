@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use dispatch_engine::{
     domain::ids::RiderId,
     store::tracks::{self, TrackFilter},
 };
+use sha2::{Digest, Sha256};
 use sqlx::Row;
 
 use crate::{
@@ -91,6 +93,97 @@ async fn a_page_goes_on_where_the_one_before_ended() {
     rest.get(&format!("/v1/riders?city={}&page={first}", rest.city), &admin).await.problem(400, "bad_page_token");
 }
 
+/// A place in a track as a token has it.
+fn place(micros: i64, device: &str) -> Vec<u8> {
+    let mut bytes = micros.to_be_bytes().to_vec();
+    bytes.extend(1_i64.to_be_bytes());
+    bytes.extend([7; 16]);
+    bytes.extend(device.as_bytes());
+    bytes
+}
+
+#[actix_web::test]
+async fn a_token_that_was_not_given_out_is_refused() {
+    let rest = start().await;
+    let rider = rider(&rest).await;
+    store(
+        &rest,
+        rider,
+        &[POINT, Stored { seq: 2, recorded_s: 5, ..POINT }, Stored { seq: 3, recorded_s: -99, ..POINT }],
+    )
+    .await;
+    let admin = rest.admin();
+    let (path, list) = (path(rider, 0, 60, "&limit=1"), format!("track {rider} {} {} 0", time(0), time(60)));
+    let first = rest.get(&path, &admin).await;
+    let genuine = first.ok(200)["next"].as_str().unwrap();
+    let read = async |token: &str| rest.get(&format!("{path}&page={token}"), &admin).await;
+    assert_eq!(seconds(read(genuine).await.ok(200)), [5]);
+    // Another place with the digest of the genuine one.
+    let bytes = URL_SAFE_NO_PAD.decode(genuine).unwrap();
+    for bit in 0..bytes.len() * 8 {
+        let mut other = bytes.clone();
+        other[bit / 8] ^= 1 << (bit % 8);
+        read(&URL_SAFE_NO_PAD.encode(other)).await.problem(400, "bad_page_token");
+    }
+    // What everybody can work out: the digest without a key that tokens once had.
+    let early = place(time(-100).as_millis() * 1_000, "device");
+    for version in [1, 2] {
+        for length in [12, 16] {
+            let digest =
+                Sha256::new().chain_update("page token 1\0").chain_update(&early).chain_update(&list).finalize();
+            let forged = [&[version], &early[..], &digest[..length]].concat();
+            read(&URL_SAFE_NO_PAD.encode(forged)).await.problem(400, "bad_page_token");
+        }
+    }
+    // Even with the key, a place is one that the track may have.
+    let signed = |micros: i64, device: &str| rest.deps.pages.token_at(&list, &place(micros, device));
+    let from = time(0).as_millis() * 1_000;
+    assert_eq!(seconds(read(&signed(from, "device")).await.ok(200)), [5]);
+    for (micros, device) in [
+        (from - 1, "device"),
+        (from + 60_000_000, "device"),
+        (-6_000_000_000_000_000_000, "device"),
+        (i64::MAX, "device"),
+        (from, "dev\0ice"),
+        (from, &"d".repeat(65)),
+    ] {
+        read(&signed(micros, device)).await.problem(400, "bad_page_token");
+    }
+}
+
+/// A point that came later than any is expected is found by no question, be it as part of a longer range or on a later page.
+#[actix_web::test]
+async fn what_came_too_late_is_not_found_by_any_page() {
+    let rest = start().await;
+    let rider = rider(&rest).await;
+    let (hour, day) = (3_600, 86_400);
+    let points = [
+        POINT,
+        Stored { seq: 2, recorded_s: day + 10, after_s: hour, ..POINT },
+        Stored { seq: 3, recorded_s: day + 11, after_s: hour + 1, ..POINT },
+        Stored { seq: 4, recorded_s: day + 12, after_s: 20 * hour, ..POINT },
+    ];
+    store(&rest, rider, &points).await;
+    let late = Duration::from_secs(3_600);
+    let all = TrackFilter { rider, from: time(0), to: time(5 * day), without: 0, cities: None, late };
+    let near = TrackFilter { from: time(day), to: time(day + 20), ..all.clone() };
+    let numbers = async |filter: &TrackFilter, most: usize| {
+        let (mut met, mut after) = (vec![], None);
+        loop {
+            let page = tracks::read(&rest.deps.db, filter, after.as_ref(), most).await.unwrap();
+            met.extend(page.iter().map(|point| point.seq));
+            match page.last() {
+                Some(last) => after = Some(last.mark()),
+                None => return met,
+            }
+        }
+    };
+    for most in [1, 2, 1_000] {
+        assert_eq!(numbers(&all, most).await, [1, 2], "{most} a page");
+        assert_eq!(numbers(&near, most).await, [2], "{most} a page");
+    }
+}
+
 /// The plan of the very statement that the store prepared, after many executions of it, when the server may have turned
 /// to a plan without the values.
 #[actix_web::test]
@@ -121,7 +214,7 @@ async fn a_track_reads_only_the_partitions_of_its_time() {
         let (low, until) = (filter.from - Duration::from_secs(900), filter.to + Duration::from_secs(900));
         let high = until + filter.late;
         let arguments = format!(
-            "'{rider}', '{low}', '{high}', '{until}', '{}', -1, '{rider}', '', '{}', 0, NULL, 10",
+            "'{rider}', '{low}', '{high}', '{until}', '{}', -1, '{rider}', '', '{}', 0, NULL, 10, 86400",
             filter.from, filter.to
         );
         let plan = plan(&db, "DISTINCT ON", &arguments).await;
@@ -135,6 +228,10 @@ async fn a_track_reads_only_the_partitions_of_its_time() {
     for _ in 0..10 {
         assert!(tracks::last(&db, rider, (time(-31 * day), time(0)), None).await.unwrap().is_none(), "received later");
     }
+    let executed = "SELECT custom_plans + generic_plans FROM pg_prepared_statements
+        WHERE position($1 IN statement) > 0 AND NOT from_sql";
+    let executed: i64 = sqlx::query_scalar(executed).bind("ORDER BY created_at DESC").fetch_one(&db).await.unwrap();
+    assert_eq!(executed, 10, "where there is nothing, one look is enough");
     let arguments = format!("'{rider}', '{}', '{}', 1, NULL", time(-31 * day), time(0));
     let plan = plan(&db, "ORDER BY created_at DESC", &arguments).await;
     assert_eq!(scans(&plan), 2, "{}", plan.join("\n"));

@@ -123,7 +123,7 @@ fn made_up(args: &DemoArgs, command: &mut Command) {
         command.args(["--city", code]);
     }
     command.arg("--riders").arg(args.riders.to_string());
-    command.arg("--orders-per-second").arg(args.orders_per_second.to_string());
+    command.arg("--orders-per-second").arg(args.orders_per_second().to_string());
     command.arg("--clock-speed").arg(args.clock_speed.to_string());
     command.arg("--seed").arg(args.seed.to_string());
     // The load tester's times are of the engine's clock.

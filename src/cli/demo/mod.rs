@@ -38,6 +38,9 @@ use crate::{
     supervisor::{DataDir, Postgres, PostgresOptions, Redis},
 };
 
+/// Orders per rider and second when the number of orders is not given: a rider delivers one in a good half of an hour.
+const ORDERS_PER_RIDER_SECOND: f64 = 0.000_5;
+
 /// What the demo runs.
 #[derive(Clone, Debug, Args)]
 pub struct DemoArgs {
@@ -47,9 +50,10 @@ pub struct DemoArgs {
     /// Simulated riders over both cities
     #[arg(long, default_value_t = 400)]
     riders: u32,
-    /// Orders placed per second of the engine's clock, over both cities
-    #[arg(long, default_value_t = 0.2)]
-    orders_per_second: f64,
+    /// Orders placed per second of the engine's clock, over both cities; without it, 0.0005 for each rider, as many as
+    /// they deliver with time to spare (0.2 for 400 riders)
+    #[arg(long)]
+    orders_per_second: Option<f64>,
     /// How many times as fast as life the engine and the fleet run; a ride takes many minutes at 1
     #[arg(long, default_value_t = 20.0)]
     clock_speed: f64,
@@ -78,11 +82,16 @@ pub struct DemoArgs {
 }
 
 impl DemoArgs {
+    /// The rate of orders: what was asked for, or as many as suit the riders.
+    fn orders_per_second(&self) -> f64 {
+        self.orders_per_second.unwrap_or_else(|| f64::from(self.riders) * ORDERS_PER_RIDER_SECOND)
+    }
+
     fn check(&self) -> Result<(), String> {
         if !(0.1..=1_000.0).contains(&self.clock_speed) {
             return Err("--clock-speed must lie in 0.1..=1000".into());
         }
-        if !(0.0..=100_000.0).contains(&self.orders_per_second) {
+        if !(0.0..=100_000.0).contains(&self.orders_per_second()) {
             return Err("--orders-per-second must lie in 0..=100000".into());
         }
         if self.ping_every.is_zero() {
@@ -300,5 +309,32 @@ async fn live(metrics: &Metrics) -> Infallible {
         // A terminal that is gone is told to us as a signal.
         let _ = std::io::stdout().flush();
         (before, then) = (figures, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        demo: DemoArgs,
+    }
+
+    #[test]
+    fn more_riders_get_more_orders_unless_told_otherwise() {
+        for (line, wanted) in [
+            ("demo", "0.2"),
+            ("demo --riders 1000", "0.5"),
+            ("demo --riders 0", "0"),
+            ("demo --riders 1000 --orders-per-second 5", "5"),
+        ] {
+            let args = Line::try_parse_from(line.split(' ')).unwrap().demo;
+            assert_eq!(args.orders_per_second().to_string(), wanted, "{line}");
+            args.check().unwrap();
+        }
     }
 }

@@ -181,6 +181,51 @@ mod tests {
         Position::new(7.1 + north / 111_195.0, -73.1 + east / 110_000.0).unwrap()
     }
 
+    const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
+
+    fn id(n: usize) -> RiderId {
+        RiderId(Uuid::from_u128(n as u128 + 1))
+    }
+
+    /// Riders by metres north and east, the number of their vehicle, and the seconds until they are free.
+    fn standing(fleet: &[(f64, f64, usize, u64)]) -> (RiderIndex, Riders) {
+        let mut index = RiderIndex::around(7.1, -73.1);
+        let mut riders = Riders(BTreeMap::new());
+        for (n, (north, east, vehicle, free_in_s)) in fleet.iter().enumerate() {
+            let (vehicle, from) = (Vehicle::ALL[*vehicle], place(*north, *east));
+            index.put(id(n), from, Means { vehicle, free_units: 10, tags: Tags::NONE });
+            let free_at = NOW + Duration::from_secs(*free_in_s);
+            let facts =
+                RiderFacts { id: id(n), vehicle, free_units: 10, heard_at: NOW, free_at, from, tags: Tags::NONE };
+            riders.0.insert(id(n), facts);
+        }
+        (index, riders)
+    }
+
+    fn order(n: usize, refusals: &BTreeMap<RiderId, Timestamp>) -> OrderFacts<'_> {
+        OrderFacts {
+            id: OrderId(Uuid::from_u128(n as u128)),
+            pickup: place(0.0, 0.0),
+            ready_at: NOW,
+            due_at: None,
+            size_units: 1,
+            vehicle_need: None,
+            needs_tags: &Tags::NONE,
+            refusals,
+            holder: None,
+            asked: 0,
+        }
+    }
+
+    fn view<'a>(
+        policy: &'a DispatchPolicy,
+        index: &'a RiderIndex,
+        riders: &'a Riders,
+        orders: Vec<OrderFacts<'a>>,
+    ) -> View<'a> {
+        View { now: NOW, policy, eta: &StraightLineEta, eligibility: &StandardEligibility, index, riders, orders }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(256))]
 
@@ -191,38 +236,12 @@ mod tests {
             waiting in 1_usize..6,
             offer_batch in 1_u32..=16,
         ) {
-            let now = Timestamp::from_millis(1_790_000_000_000);
-            let mut index = RiderIndex::around(7.1, -73.1);
-            let mut riders = Riders(BTreeMap::new());
-            for (n, (north, east, vehicle)) in fleet.iter().enumerate() {
-                let (id, vehicle) = (RiderId(Uuid::from_u128(n as u128 + 1)), Vehicle::ALL[*vehicle]);
-                let from = place(*north, *east);
-                index.put(id, from, Means { vehicle, free_units: 10, tags: Tags::NONE });
-                riders.0.insert(id, RiderFacts { id, vehicle, free_units: 10, heard_at: now, free_at: now, from, tags: Tags::NONE });
-            }
+            let fleet: Vec<_> = fleet.iter().map(|(north, east, vehicle)| (*north, *east, *vehicle, 0)).collect();
+            let (index, riders) = standing(&fleet);
             let policy = DispatchPolicy { offer_batch, candidates: 64, ..DispatchPolicy::default() };
             let refusals = BTreeMap::new();
-            let order = |n: usize| OrderFacts {
-                id: OrderId(Uuid::from_u128(n as u128)),
-                pickup: place(0.0, 0.0),
-                ready_at: now,
-                due_at: None,
-                size_units: 1,
-                vehicle_need: None,
-                needs_tags: &Tags::NONE,
-                refusals: &refusals,
-                holder: None,
-                asked: 0,
-            };
-            let view = View {
-                now,
-                policy: &policy,
-                eta: &StraightLineEta,
-                eligibility: &StandardEligibility,
-                index: &index,
-                riders: &riders,
-                orders: (0..waiting).map(order).collect(),
-            };
+            let orders = (0..waiting).map(|n| order(n, &refusals)).collect();
+            let view = view(&policy, &index, &riders, orders);
             let decisions = Greedy.decide(&view);
             let asked: Vec<Vec<RiderId>> = decisions
                 .iter()
@@ -249,41 +268,11 @@ mod tests {
             candidates in 1_u32..20,
             max_pickup_eta_s in prop::sample::select(vec![0_u32, 240, 600, 1_800]),
         ) {
-            let id = |n: usize| RiderId(Uuid::from_u128(n as u128 + 1));
-            let now = Timestamp::from_millis(1_790_000_000_000);
-            let mut index = RiderIndex::around(7.1, -73.1);
-            let mut riders = Riders(BTreeMap::new());
-            for (n, (north, east, vehicle, free_in_s)) in fleet.iter().enumerate() {
-                let vehicle = Vehicle::ALL[*vehicle];
-                let from = place(*north, *east);
-                index.put(id(n), from, Means { vehicle, free_units: 10, tags: Tags::NONE });
-                let free_at = now + Duration::from_secs(*free_in_s);
-                let facts = RiderFacts { id: id(n), vehicle, free_units: 10, heard_at: now, free_at, from, tags: Tags::NONE };
-                riders.0.insert(id(n), facts);
-            }
+            let (index, riders) = standing(&fleet);
             let policy = DispatchPolicy { candidates, max_pickup_eta_s, ..DispatchPolicy::default() };
             let refusals = refusing.iter().map(|n| (id(*n), Timestamp::FAR_FUTURE)).collect();
-            let order = OrderFacts {
-                id: OrderId(Uuid::nil()),
-                pickup: place(0.0, 0.0),
-                ready_at: now,
-                due_at: None,
-                size_units: 1,
-                vehicle_need: None,
-                needs_tags: &Tags::NONE,
-                refusals: &refusals,
-                holder: None,
-                asked: 0,
-            };
-            let view = View {
-                now,
-                policy: &policy,
-                eta: &StraightLineEta,
-                eligibility: &StandardEligibility,
-                index: &index,
-                riders: &riders,
-                orders: vec![],
-            };
+            let order = order(0, &refusals);
+            let view = view(&policy, &index, &riders, vec![]);
             let taken = taken.iter().map(|n| id(*n)).collect();
             let found = search(&view, &order, &taken, radius_m);
             let all: Vec<_> = index
@@ -292,7 +281,7 @@ mod tests {
                 .map(|(rider, metres)| {
                     let facts = &riders.0[&rider];
                     let way = StraightLineEta.travel_time(&policy, facts.vehicle, metres);
-                    (way + facts.free_at.since(now), metres)
+                    (way + facts.free_at.since(NOW), metres)
                 })
                 .filter(|(eta, _)| max_pickup_eta_s == 0 || *eta <= Duration::from_secs(max_pickup_eta_s.into()))
                 .take(candidates as usize)
