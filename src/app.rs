@@ -189,9 +189,7 @@ impl App {
             storage.clone(),
             sealer.clone(),
         );
-        for (rider, device, boot, numbers) in spooled.iter() {
-            rider_sockets.seed(rider, device, boot, numbers);
-        }
+        spooled.iter().for_each(|run| rider_sockets.seed(&run));
         let apply = launcher.clone();
         let deps = Deps {
             db: db.clone(),

@@ -49,9 +49,11 @@ const COPY: &str = "COPY location_logs (rider_id, created_at, recorded_at, city,
 const COLUMNS: i16 = 14;
 /// Where in a row they stand.
 const RIDER: i16 = 0;
+const RECORDED: i16 = 2;
 const SEQ: i16 = 9;
 const BOOT: i16 = 10;
 const DEVICE: i16 = 11;
+const FLAGS: i16 = 12;
 /// Names the columns and their order in what is kept outside the database. Whoever changes them gives the new order the
 /// next number and keeps the statement of the old one: a spool may hold rows that an older program encoded.
 pub const LAYOUT: u16 = 1;
@@ -162,6 +164,11 @@ const fn micros(at: Timestamp) -> i64 {
     at.as_millis().saturating_mul(1_000).saturating_sub(POSTGRES_EPOCH_US)
 }
 
+/// The time that [`micros`] encodes.
+const fn time(micros: i64) -> Timestamp {
+    Timestamp::from_millis(micros.saturating_add(POSTGRES_EPOCH_US).div_euclid(1_000))
+}
+
 /// A field of a row in the binary format; `None` stands for NULL.
 fn next_field<'a>(bytes: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     let length = i32::from_be_bytes(*bytes.split_off(..4)?.first_chunk()?);
@@ -171,7 +178,8 @@ fn next_field<'a>(bytes: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     Some(Some(bytes.split_off(..usize::try_from(length).ok()?)?))
 }
 
-/// What names a point: whose, which run of which device, and the device's number.
+/// What names a point: whose, which run of which device, and the device's number. And the dot's time, which a device that
+/// sends it again is judged by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PointName<'a> {
     /// Whose.
@@ -182,6 +190,8 @@ pub struct PointName<'a> {
     pub device: &'a str,
     /// The device's number of the point.
     pub seq: u64,
+    /// When it was recorded, if it moved the rider's dot: it was not late.
+    pub live_at: Option<Timestamp>,
 }
 
 /// Reads the names of the points back out of encoded rows.
@@ -191,6 +201,7 @@ impl<'a> Names<'a> {
     fn row(&mut self) -> Option<PointName<'a>> {
         let columns = i16::from_be_bytes(*self.0.split_off(..2)?.first_chunk()?);
         let (mut rider, mut boot, mut device, mut seq) = (None, None, None, None);
+        let (mut recorded, mut late) = (None, false);
         for column in 0..columns {
             let field = next_field(&mut self.0)?;
             match column {
@@ -198,10 +209,13 @@ impl<'a> Names<'a> {
                 SEQ => seq = u64::try_from(i64::from_be_bytes(field?.try_into().ok()?)).ok(),
                 BOOT => boot = Uuid::from_slice(field?).ok(),
                 DEVICE => device = std::str::from_utf8(field?).ok(),
+                RECORDED => recorded = Some(time(i64::from_be_bytes(field?.try_into().ok()?))),
+                FLAGS => late = i16::from_be_bytes(field?.try_into().ok()?) & flags::LATE != 0,
                 _ => {}
             }
         }
-        Some(PointName { rider: RiderId(rider?), boot: BootId(boot?), device: device?, seq: seq? })
+        let live_at = recorded.filter(|_| !late);
+        Some(PointName { rider: RiderId(rider?), boot: BootId(boot?), device: device?, seq: seq?, live_at })
     }
 }
 
@@ -229,7 +243,7 @@ mod tests {
     fn the_names_of_points_are_read_back_and_a_cut_row_ends_them() {
         let (rider, boot) = (RiderId(Uuid::from_u128(1)), BootId(Uuid::from_u128(2)));
         let mut batch = CopyBatch::with_capacity(2);
-        for seq in [7, 9] {
+        for (seq, flags) in [(7, 0), (9, flags::LATE | flags::MOCK)] {
             batch.push(&LocationRow {
                 rider,
                 created_at: Timestamp::from_millis(1_000),
@@ -242,12 +256,13 @@ mod tests {
                 seq,
                 boot,
                 device: "d",
-                flags: 0,
+                flags,
                 device_at: Timestamp::from_millis(800),
             });
         }
         let names: Vec<_> = batch.names().collect();
-        assert_eq!(names, [7, 9].map(|seq| PointName { rider, boot, device: "d", seq }));
+        let live = [(7, Some(Timestamp::from_millis(900))), (9, None)];
+        assert_eq!(names, live.map(|(seq, live_at)| PointName { rider, boot, device: "d", seq, live_at }));
         for length in 0..batch.bytes.len() {
             let cut = CopyBatch { bytes: batch.bytes[..length].to_vec(), ..batch.clone() };
             assert!(cut.names().count() < 2, "{length}");

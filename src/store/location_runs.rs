@@ -17,6 +17,9 @@ const LOOKS: [usize; 3] = [16, 512, 4_096];
 /// How far the time of a point's recording may be wrong against the time of its receipt, milliseconds.
 const SLACK_MS: i64 = 30_000;
 
+/// A device that does not say what it holds, and still sends, was told within this time of what was stored; milliseconds.
+const TOLD_WITHIN_MS: i64 = 600_000;
+
 /// One row, as far as it matters.
 #[derive(Clone, Copy, Debug)]
 struct Row {
@@ -28,8 +31,8 @@ struct Row {
     same: bool,
 }
 
-/// What is stored of each run since a time. Without `oldest` the newest point of a run says it all; with it, every stored
-/// point is found that the device may still hold, as long as no more than 4,096 came since.
+/// What is stored of each run since a time: every stored point that the device may still hold, among the newest 4,096 of
+/// its rider. Without `oldest` those are the ones of the last ten minutes in which the device was heard of.
 ///
 /// # Errors
 /// [`StoreError`] when the database does not answer.
@@ -44,7 +47,7 @@ pub async fn newest(db: &Db, runs: &[Run], since: Timestamp) -> Result<Vec<Store
         let rows = rows(db, &asked, since, most).await?;
         let mut open = Vec::new();
         for (at, rows) in wanted.iter().zip(rows) {
-            found[*at] = read(&runs[*at], &rows);
+            found[*at] = read(&rows);
             if !is_enough(&runs[*at], &rows, most) {
                 open.push(*at);
             }
@@ -98,32 +101,29 @@ fn is_live(row: &Row) -> bool {
     row.flags & flags::LATE == 0
 }
 
-fn read(run: &Run, rows: &[Row]) -> StoredRun {
+fn read(rows: &[Row]) -> StoredRun {
     let live_at = rows.iter().filter(|row| is_live(row)).map(|row| row.recorded_at).max();
     let mut stored =
         StoredRun { live_at: live_at.map(|at| Timestamp::from_millis(at.timestamp_millis())), ..StoredRun::default() };
     let mut numbers: Vec<u64> =
         rows.iter().filter(|row| row.same).filter_map(|row| u64::try_from(row.seq).ok()).collect();
     numbers.sort_unstable();
-    if run.oldest.is_none() {
-        numbers.drain(..numbers.len().saturating_sub(1));
-    }
     numbers.into_iter().for_each(|seq| stored.settled.insert(seq, seq));
     stored
 }
 
-/// Whether no row that matters can lie behind these. Runs follow each other, so behind a row of another one there is
-/// none of this. And numbers count up with time: a point above `oldest` was recorded, and so received, after every point
-/// below it was recorded.
+/// Whether no row that matters can lie behind these. Where the newest rows are all of other runs, this one is new, or its
+/// device was away for longer than it is waited for. And numbers count up with time: a point above `oldest` was recorded,
+/// and so received, after every point below it was recorded.
 fn is_enough(run: &Run, rows: &[Row], most: usize) -> bool {
     let Some(last) = rows.last().filter(|_| rows.len() >= most) else { return true };
     if !rows.iter().any(is_live) {
         return false;
     }
-    let Some(oldest) = run.oldest else { return true };
-    if !last.same {
-        return true;
-    }
+    let Some(newest) = rows.iter().find(|row| row.same) else { return true };
+    let Some(oldest) = run.oldest else {
+        return last.created_at.timestamp_millis() < newest.created_at.timestamp_millis() - TOLD_WITHIN_MS;
+    };
     let below = |row: &&Row| row.same && u64::try_from(row.seq).is_ok_and(|seq| seq < oldest);
     let recorded = rows.iter().filter(below).map(|row| row.recorded_at).max();
     recorded.is_some_and(|at| last.created_at.timestamp_millis() < at.timestamp_millis() - SLACK_MS)
@@ -149,12 +149,29 @@ mod tests {
         // A point every five seconds, all told but the last.
         let rows: Vec<Row> = (0..16).map(|n| row(100 - n, 1_000 - n * 5, 1_000 - n * 5)).collect();
         assert!(is_enough(&run(Some(100)), &rows, 16));
-        assert!(is_enough(&run(None), &rows, 16) && is_enough(&run(Some(1)), &rows, 17));
+        assert!(is_enough(&run(None), &rows, 17) && is_enough(&run(Some(1)), &rows, 17));
         assert!(!is_enough(&run(Some(1)), &rows, 16), "nothing was told: there may be more");
-        let found = read(&run(Some(98)), &rows);
+        let found = read(&rows);
         assert_eq!(found.settled.iter().collect::<Vec<_>>(), [(85, 100)]);
         assert_eq!(found.live_at, Some(Timestamp::from_millis(1_000_000)));
-        assert_eq!(read(&run(None), &rows).settled.iter().collect::<Vec<_>>(), [(100, 100)]);
+    }
+
+    #[test]
+    fn a_device_that_does_not_say_what_it_holds_is_known_by_ten_minutes() {
+        let mut rows: Vec<Row> = (0..16).map(|n| row(100 - n, 1_000 - n * 5, 1_000 - n * 5)).collect();
+        assert!(!is_enough(&run(None), &rows, 16));
+        rows.push(row(30, 399, 399));
+        assert!(is_enough(&run(None), &rows, 17));
+        assert_eq!(read(&rows).settled.iter().collect::<Vec<_>>(), [(30, 30), (85, 100)], "and not what lies between");
+    }
+
+    #[test]
+    fn runs_may_take_turns() {
+        let other = |n: i64| Row { same: false, ..row(n, 1_000 - n * 5, 1_000 - n * 5) };
+        let mut rows: Vec<Row> = (0..16).map(other).collect();
+        assert!(is_enough(&run(Some(3)), &rows, 16), "a new run");
+        rows[4].same = true;
+        assert!(!is_enough(&run(Some(3)), &rows, 16), "there was something before the other device's turn");
     }
 
     #[test]
@@ -165,7 +182,5 @@ mod tests {
         let mut rows = backlog;
         rows.extend([row(200, 1_000, 1_000), row(120, 600, 600)]);
         assert!(is_enough(&run(Some(151)), &rows, 18));
-        let other = Row { same: false, ..row(9, 990, 990) };
-        assert!(is_enough(&run(Some(151)), &[row(200, 1_000, 1_000), other], 2), "the run began after that");
     }
 }

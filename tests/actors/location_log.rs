@@ -184,8 +184,7 @@ async fn the_next_engine_drains_what_the_last_one_left_and_knows_its_points() {
 
     let folder = bed.folder.path().to_owned();
     let found = bed.engine_on(&folder).await;
-    let runs: Vec<_> =
-        found.iter().map(|(rider, device, boot, numbers)| (rider, device, boot, numbers.first_range())).collect();
+    let runs: Vec<_> = found.iter().map(|run| (run.rider, run.device, run.boot, run.numbers.first_range())).collect();
     assert_eq!(runs, [(track.rider, "d", BOOT, Some((1, 6)))]);
     bed.until_figure("spool_rows", 6).await;
     let crashed = copy_of(&folder);

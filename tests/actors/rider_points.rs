@@ -1,9 +1,9 @@
 //! Points over bad networks: either encoding, any order, gaps, and devices that come back to another process.
 
 use dispatch_engine::{
-    actors::rider_session::Options,
+    actors::{city::PingRules, rider_session::Options},
     clock::Clock,
-    domain::ids::RiderId,
+    domain::{ids::RiderId, policy::PingPolicy},
     wire::rider::{SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK},
 };
 use serde_json::{Value, json};
@@ -99,6 +99,12 @@ impl Device {
 async fn rows(stage: &Stage, rider: RiderId) -> Vec<(i64, i16)> {
     let sql = "SELECT seq, flags FROM location_logs WHERE rider_id = $1 ORDER BY seq";
     sqlx::query_as(sql).bind(rider.0).fetch_all(&stage.db).await.unwrap()
+}
+
+/// Takes rows out of the database, as if they had never come there.
+async fn lost(stage: &Stage, rider: RiderId, which: &str) {
+    let sql = format!("DELETE FROM location_logs WHERE rider_id = $1 AND {which}");
+    sqlx::query(sqlx::AssertSqlSafe(sql)).bind(rider.0).execute(&stage.db).await.unwrap();
 }
 
 fn numbers(rows: &[(i64, i16)]) -> Vec<i64> {
@@ -291,4 +297,92 @@ async fn a_device_amid_its_backlog_is_recognised_by_the_next_process() {
     assert_eq!(numbers(&rows(&next, rider).await), (1..=1_500).collect::<Vec<_>>());
     assert!(device.refused.len() == 1_000 && device.refused.iter().all(|(_, reason)| reason == "duplicate"));
     assert!(next.seen().fixes.is_empty(), "none of them is newer than the dot");
+}
+
+#[actix_web::test]
+async fn a_point_that_was_left_out_is_stored_in_its_own_run() {
+    let stage = Stage::with(brisk()).await;
+    let thinned = PingPolicy { idle_store_every_s: 30, idle_store_move_m: 0, ..stage.rules.read().pings.clone() };
+    stage.rules.show(PingRules { pings: thinned, ..PingRules::default() });
+    let rider = stage.rider().await;
+    let mut device = Device::live(&stage, rider, Some(1)).await;
+    device.pings(1..=40, Some(1)).await;
+    device.settled(40).await;
+    assert_eq!(numbers(&rows(&stage, rider).await), [1, 31]);
+    drop(device);
+
+    // The app starts anew, and something ends before its first point.
+    let mut fresh = Device::connect(&stage, rider, SUBPROTOCOL_JSON).await;
+    fresh.boot = Uuid::from_u128(6);
+    fresh.hello(Some(1)).await;
+    assert_eq!(fresh.next().await["type"], "welcome");
+    fresh.socket.send_frame(&json!({"type": "duty", "id": "d", "state": "off"})).await;
+    assert_eq!(fresh.next().await["duty"], "OFF");
+    fresh.socket.send_frame(&json!({"type": "duty", "id": "e", "state": "on"})).await;
+    assert_eq!(fresh.next().await["duty"], "ON");
+    // Its own point of the same number is stored.
+    fresh.pings(40..=40, Some(1)).await;
+    fresh.pings(1..=39, Some(1)).await;
+    fresh.settled(40).await;
+    assert!(fresh.refused.is_empty(), "{:?}", fresh.refused);
+    let sql = "SELECT boot_id, seq FROM location_logs WHERE rider_id = $1 AND seq >= 40 ORDER BY boot_id";
+    let stored = || async { sqlx::query_as(sql).bind(rider.0).fetch_all(&stage.db).await.unwrap() };
+    let expected = [(Uuid::from_u128(5), 40_i64), (Uuid::from_u128(6), 40)];
+    assert_eq!(stored().await as Vec<(Uuid, i64)>, expected);
+}
+
+#[actix_web::test]
+async fn runs_that_take_turns_are_recognised_before_the_database_knows_them() {
+    let stage = Stage::with(brisk()).await;
+    let rider = stage.rider().await;
+    let mut device = Device::live(&stage, rider, Some(1)).await;
+    device.pings(1..=5, Some(1)).await;
+    device.settled(5).await;
+    // As if they lay in the spool.
+    lost(&stage, rider, "seq <= 5").await;
+    let mut other = Device::connect(&stage, rider, SUBPROTOCOL_JSON).await;
+    other.boot = Uuid::from_u128(6);
+    other.hello(Some(1)).await;
+    assert_eq!(other.next().await["type"], "welcome");
+    other.pings(1..=1, Some(1)).await;
+    other.settled(1).await;
+    let mut again = Device::live(&stage, rider, Some(1)).await;
+    again.settled(5).await;
+    again.pings(1..=6, Some(1)).await;
+    again.settled(6).await;
+    let duplicates: Vec<u64> = again.refused.iter().map(|(seq, _)| *seq).collect();
+    assert_eq!(duplicates, [1, 2, 3, 4, 5]);
+    assert_eq!(numbers(&rows(&stage, rider).await), [1, 6]);
+}
+
+#[actix_web::test]
+async fn what_was_lost_between_stored_points_is_never_told_as_stored() {
+    let stage = Stage::with(brisk()).await;
+    let (plain, rider) = (stage.rider().await, stage.rider().await);
+    let mut in_order = Device::live(&stage, plain, None).await;
+    in_order.pings(1..=8, None).await;
+    in_order.settled(8).await;
+    let mut device = Device::live(&stage, rider, Some(1)).await;
+    device.pings_until(301..=700, 700, Some(1)).await;
+    device.pings_until(1..=300, 700, Some(1)).await;
+    device.settled(700).await;
+    // Their batches were on their way when the process was killed.
+    lost(&stage, plain, "seq IN (4, 6)").await;
+    lost(&stage, rider, "seq % 2 = 0").await;
+
+    let next = Stage::beside(stage.db.clone(), stage.code.clone(), brisk()).await;
+    let mut in_order = Device::live(&next, plain, None).await;
+    in_order.settled(3).await;
+    in_order.pings(4..=8, None).await;
+    in_order.settled(8).await;
+    let duplicates: Vec<u64> = in_order.refused.iter().map(|(seq, _)| *seq).collect();
+    assert_eq!(duplicates, [5, 7, 8]);
+    assert_eq!(numbers(&rows(&next, plain).await), (1..=8).collect::<Vec<_>>());
+    // Every other point of many.
+    let mut device = Device::live(&next, rider, Some(1)).await;
+    device.pings_until(301..=700, 700, Some(1)).await;
+    device.pings_until(1..=300, 700, Some(1)).await;
+    device.settled(700).await;
+    assert!(device.refused.len() == 350 && device.refused.iter().all(|(seq, _)| seq % 2 == 1));
+    assert_eq!(numbers(&rows(&next, rider).await), (1..=700).collect::<Vec<_>>());
 }

@@ -32,7 +32,7 @@ use figures::Figures;
 use messages::{Append, Stop};
 pub use options::Options;
 pub use shell::start;
-pub use spool::{SpoolError, SpoolOptions, SpooledTracks, WhenFull, probe};
+pub use spool::{SpoolError, SpoolOptions, SpooledRun, SpooledTracks, WhenFull, probe};
 pub use track::Track;
 
 use super::gate::Gate;

@@ -108,6 +108,11 @@ impl Track {
         self.change(|progress| progress.refused(seq));
     }
 
+    /// A point was refused because it had come before.
+    pub fn note_again(&self, seq: u64) {
+        self.change(|progress| progress.came_again(seq));
+    }
+
     /// A point was accepted; a live one moves the dot.
     pub fn note_accepted(&self, seq: u64, live: Option<Timestamp>) {
         self.change(|progress| progress.accepted(seq));

@@ -34,7 +34,7 @@ pub use outbox::{CutOff, Deliver, RiderOutbox};
 
 use super::{
     city::Engaged,
-    location_log::LocationLogHandle,
+    location_log::{LocationLogHandle, SpooledRun},
     order_journal::Availability,
     pressure::Pressure,
     refused_points::RefusedPoints,
@@ -43,10 +43,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    domain::{
-        ids::{BootId, RiderId, SessionId},
-        ping::ranges::Ranges,
-    },
+    domain::ids::{RiderId, SessionId},
     metrics::Metrics,
     store::{Db, contacts::Sealer},
     wire::frames::Encoding,
@@ -118,8 +115,8 @@ impl RiderSocketDeps {
 
     /// Points of a run that a spool holds on disk since before this process began: settled, and not in the database. To
     /// be said before the first device comes.
-    pub fn seed(&self, rider: RiderId, device: &str, boot: BootId, settled: &Ranges) {
-        self.0.tracks.seed(rider, device, boot, settled);
+    pub fn seed(&self, spooled: &SpooledRun<'_>) {
+        self.0.tracks.seed(spooled);
     }
 }
 

@@ -54,7 +54,7 @@ pub struct Options {
     pub lane_flush_ms: u64,
     /// Points at which a lane does not wait any longer.
     pub lane_max: usize,
-    /// Devices whose progress is remembered between two connections; about 800 bytes each.
+    /// Runs of devices whose progress is remembered between two connections; about 800 bytes each.
     pub max_tracks: usize,
     /// Riders whose newest position may wait in a lane while their cities are full.
     pub lane_keep: usize,

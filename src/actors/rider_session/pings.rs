@@ -119,10 +119,12 @@ impl PingJudge {
                     }
                 }
                 Err(reason) => {
-                    // A number that was never valid says nothing about the ones before it; and the point that came under
-                    // the same number before may still be on its way.
-                    if !matches!(reason, Reason::BadSeq | Reason::Duplicate) {
-                        track.note_received(ping.seq);
+                    match reason {
+                        // A number that was never valid says nothing about the ones before it.
+                        Reason::BadSeq => {}
+                        // The point that came under the same number before may still be on its way.
+                        Reason::Duplicate => track.note_again(ping.seq),
+                        _ => track.note_received(ping.seq),
                     }
                     judged.refused.push((ping.seq, reason));
                     // Whatever the reason that is found first: nobody may know where a rider off duty is. A duplicate is
@@ -201,3 +203,6 @@ pub fn log_point(track: &Arc<Track>, point: &Accepted) -> LogPoint {
 #[cfg(test)]
 #[path = "pings_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+pub use tests::stand;

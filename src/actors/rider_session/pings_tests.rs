@@ -48,6 +48,15 @@ fn ping(seq: u64, offset_ms: i64) -> Ping {
     }
 }
 
+/// A rider on duty stands still for a second per point: all of them but the first are left out.
+pub fn stand(track: &Arc<Track>, seqs: std::ops::RangeInclusive<u64>) {
+    let last = *seqs.end();
+    let pings: Vec<Ping> =
+        seqs.map(|seq| ping(seq, (i64::try_from(seq).unwrap() - i64::try_from(last).unwrap()) * 500)).collect();
+    let judged = by(PingPolicy::default()).judge(&pings, None, NOW, ON, track);
+    assert_eq!((judged.accepted, judged.thinned), (pings.len() as u64, pings.len() as u64 - 1));
+}
+
 fn reasons(judged: &Judged) -> Vec<(u64, &'static str)> {
     judged.refused.iter().map(|(seq, reason)| (*seq, reason.as_str())).collect()
 }
@@ -152,6 +161,17 @@ fn idle_points_are_left_out_and_the_last_one_comes_back_when_an_order_begins() {
     let judged = judge.judge(&[ping(6, -35_000)], None, NOW, BUSY, &track);
     let stored: Vec<_> = judged.points.iter().map(|point| (point.seq, point.store, point.dot.is_some())).collect();
     assert_eq!((stored, judged.accepted), (vec![(5, true, false), (6, true, true)], 1));
+}
+
+#[test]
+fn in_order_what_comes_again_says_that_nothing_comes_below_it() {
+    let (track, mut judge) = (track(), by(PingPolicy::default()));
+    let mut stored = crate::domain::ping::ranges::Ranges::new();
+    stored.insert(7, 9);
+    track.restore(&stored, None);
+    let judged = judge.judge(&[ping(8, -2_000), ping(9, -1_000)], None, NOW, ON, &track);
+    assert_eq!(reasons(&judged), [(8, "duplicate"), (9, "duplicate")]);
+    assert_eq!((track.received_to(), track.stored_to()), (9, 9));
 }
 
 #[test]

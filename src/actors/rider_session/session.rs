@@ -20,6 +20,7 @@ use super::{
     convert,
     outbox::{Deliver, RiderOutbox},
     protocol::{Farewell, Protocol, Step},
+    tracks::Opened,
     worker::{Word, Worker},
 };
 use crate::{
@@ -258,9 +259,10 @@ impl RiderSession {
             convert::add_stored_duty(&mut sync, stored);
         }
         let Some(city) = self.city.as_ref().map(|city| city.code().clone()) else { return };
-        let (track, known) = self.deps.0.tracks.open(run, &city, stored);
+        let Opened { track, was_here, left_out } = self.deps.0.tracks.open(run, &city, stored);
         track.take_over(self.id);
-        if known {
+        self.protocol.store_left_out(left_out);
+        if was_here {
             self.deps.0.figures.reconnects.inc();
         }
         let clock = &self.deps.0.clock;

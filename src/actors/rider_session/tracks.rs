@@ -6,8 +6,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use super::pings::log_point;
 use crate::{
-    actors::location_log::Track,
+    actors::location_log::{LogPoint, SpooledRun, Track},
     domain::{
         ids::{BootId, CityCode, RiderId},
         ping::{
@@ -19,16 +20,36 @@ use crate::{
     },
 };
 
-/// One track per rider, the newest. Cheap to clone; all clones share the tracks.
+/// Runs of one rider that are kept, the newest: an app that was started again, a second telephone. Those with a session or
+/// with points on their way are kept beside them, for nobody else knows those points yet, up to the second number.
+const RUNS: usize = 4;
+const RUNS_IN_USE: usize = 16;
+
+/// One track per run, a few runs per rider. Cheap to clone; all clones share the tracks.
 #[derive(Clone, Debug)]
 pub struct Tracks {
     max: usize,
     known: Arc<Mutex<Known>>,
 }
 
+/// A track to go on with.
+#[derive(Debug)]
+pub struct Opened {
+    /// The track.
+    pub track: Arc<Track>,
+    /// Whether the run had been here before.
+    pub was_here: bool,
+    /// The rider's last point in the run before this one, if it had been left out of the log: where a run ends is a
+    /// boundary. It keeps its own run's name.
+    pub left_out: Option<LogPoint>,
+}
+
 #[derive(Debug, Default)]
 struct Known {
-    tracks: HashMap<RiderId, Arc<Track>>,
+    /// Of each rider the run that was opened last comes last.
+    tracks: HashMap<RiderId, Vec<Arc<Track>>>,
+    /// How many there are.
+    len: usize,
     /// What the spool held at the start, of devices that have not come back.
     seeds: HashMap<RiderId, Vec<Seed>>,
 }
@@ -38,23 +59,75 @@ struct Seed {
     device: Box<str>,
     boot: BootId,
     settled: Ranges,
+    live_at: Option<Timestamp>,
 }
 
 impl Known {
-    /// Of a rider whose other runs, if any, are kept.
-    fn take_seed(&mut self, run: &Run) -> Option<Ranges> {
-        let seeds = self.seeds.get_mut(&run.rider)?;
-        let at = seeds.iter().position(|seed| seed.boot == run.boot && *seed.device == *run.device)?;
-        let seed = seeds.swap_remove(at);
-        if seeds.is_empty() {
-            self.seeds.remove(&run.rider);
+    fn find(&self, run: &Run) -> Option<&Arc<Track>> {
+        self.tracks.get(&run.rider)?.iter().find(|track| is_of(track, run))
+    }
+
+    /// What the spool held of a run, and the dot's time by what it held of the rider.
+    fn seed(&self, run: &Run) -> (Option<&Seed>, Option<Timestamp>) {
+        let seeds = self.seeds.get(&run.rider).map_or(&[][..], Vec::as_slice);
+        let seed = seeds.iter().find(|seed| seed.boot == run.boot && *seed.device == *run.device);
+        (seed, seeds.iter().filter_map(|seed| seed.live_at).max())
+    }
+
+    /// The track of the run knows its points now.
+    fn forget_seed(&mut self, run: &Run) {
+        if let Some(seeds) = self.seeds.get_mut(&run.rider) {
+            seeds.retain(|seed| seed.boot != run.boot || *seed.device != *run.device);
+            if seeds.is_empty() {
+                self.seeds.remove(&run.rider);
+            }
         }
-        Some(seed.settled)
+    }
+
+    /// Keeps a track as its rider's newest, if there is room among `max`.
+    fn keep(&mut self, run: &Run, track: &Arc<Track>, max: usize) -> bool {
+        if let Some(runs) = self.tracks.get_mut(&run.rider) {
+            let before = runs.len();
+            runs.retain(|track| !is_of(track, run));
+            self.len -= before - runs.len();
+        }
+        if self.len >= max {
+            self.drop_idle();
+        }
+        let runs = self.tracks.entry(run.rider).or_default();
+        // A rider who has a place has it for the newest run.
+        if self.len >= max && !runs.is_empty() {
+            runs.remove(0);
+            self.len -= 1;
+        }
+        let kept = self.len < max;
+        if kept {
+            runs.push(track.clone());
+            self.len += 1;
+            while runs.len() > RUNS
+                && let Some(at) = runs.iter().position(is_idle).or((runs.len() > RUNS_IN_USE).then_some(0))
+            {
+                runs.remove(at);
+                self.len -= 1;
+            }
+        }
+        if runs.is_empty() {
+            self.tracks.remove(&run.rider);
+        }
+        kept
+    }
+
+    fn drop_idle(&mut self) {
+        self.tracks.retain(|_, runs| {
+            runs.retain(|track| !is_idle(track));
+            !runs.is_empty()
+        });
+        self.len = self.tracks.values().map(Vec::len).sum();
     }
 }
 
 impl Tracks {
-    /// Room for `max` riders.
+    /// Room for `max` runs.
     #[must_use]
     pub fn new(max: usize) -> Self {
         Self { max: max.max(1), known: Arc::default() }
@@ -62,62 +135,72 @@ impl Tracks {
 
     /// Points of a run that a spool holds on disk: they are settled, and the database does not know them yet. To be said
     /// before the first device comes.
-    pub fn seed(&self, rider: RiderId, device: &str, boot: BootId, settled: &Ranges) {
+    pub fn seed(&self, spooled: &SpooledRun<'_>) {
         let mut known = self.known();
-        let seeds = known.seeds.entry(rider).or_default();
-        match seeds.iter_mut().find(|seed| seed.boot == boot && *seed.device == *device) {
-            Some(seed) => settled.iter().for_each(|(first, last)| seed.settled.insert(first, last)),
-            None => seeds.push(Seed { device: device.into(), boot, settled: settled.clone() }),
+        let seeds = known.seeds.entry(spooled.rider).or_default();
+        match seeds.iter_mut().find(|seed| seed.boot == spooled.boot && *seed.device == *spooled.device) {
+            Some(seed) => {
+                spooled.numbers.iter().for_each(|(first, last)| seed.settled.insert(first, last));
+                seed.live_at = seed.live_at.max(spooled.live_at);
+            }
+            None => seeds.push(Seed {
+                device: spooled.device.into(),
+                boot: spooled.boot,
+                settled: spooled.numbers.clone(),
+                live_at: spooled.live_at,
+            }),
         }
     }
 
     /// Whether a run is known without the store.
     #[must_use]
     pub fn knows(&self, run: &Run) -> bool {
-        self.known().tracks.get(&run.rider).is_some_and(|track| is_of(track, run))
+        self.known().find(run).is_some()
     }
 
-    /// The track of a run, and whether it had been here before. `stored` is what the store knows of a run that was not
-    /// known. A run whose rider changed the city begins again with what is settled.
+    /// The track of a run. `stored` is what the store knows of a run that was not known. A run whose rider changed the city
+    /// begins again with what is settled.
     #[must_use]
-    pub fn open(&self, run: &Run, city: &CityCode, stored: Option<&StoredRun>) -> (Arc<Track>, bool) {
+    pub fn open(&self, run: &Run, city: &CityCode, stored: Option<&StoredRun>) -> Opened {
         let mut known = self.known();
-        let seed = known.take_seed(run);
-        let old = known.tracks.get(&run.rider).cloned();
-        let same = old.as_ref().filter(|old| is_of(old, run));
+        let newest = known.tracks.get(&run.rider).and_then(|runs| runs.last()).cloned();
+        let same = known.find(run).cloned();
+        let (seed, spooled_live_at) = known.seed(run);
         let was_here = same.is_some() || seed.is_some() || stored.is_some_and(|stored| !stored.settled.is_empty());
-        let track = match same {
-            Some(old) if old.city == *city => old.clone(),
+        let track = match &same {
+            Some(same) if same.city == *city => same.clone(),
             _ => {
-                let progress = same.map_or_else(|| Progress::new(0), |old| old.settled());
-                let live_at = old.as_ref().map_or(Timestamp::default(), |old| old.live_at());
-                let track = Track::of(run.rider, city.clone(), run.boot, &run.device, progress, live_at);
-                // Where the rider was does not begin anew with the app.
-                if let Some(old) = &old {
-                    *track.hygiene() = old.hygiene().clone();
-                }
-                Arc::new(track)
+                let progress = same.as_ref().map_or_else(|| Progress::new(0), |same| same.settled());
+                let live_at = Timestamp::default();
+                Arc::new(Track::of(run.rider, city.clone(), run.boot, &run.device, progress, live_at))
             }
         };
+        let mut left_out = None;
+        if let Some(before) = newest.filter(|newest| !Arc::ptr_eq(newest, &track)) {
+            // Where the rider was does not begin anew with the app. The point that was left out is the other run's.
+            let hygiene = {
+                let mut hygiene = before.hygiene();
+                left_out = hygiene.take_left_out().map(|point| log_point(&before, &point));
+                hygiene.clone()
+            };
+            *track.hygiene() = hygiene;
+            track.move_dot(before.live_at());
+        }
         // First what is there already, then what the device says about the rest.
-        let mut settled = seed.unwrap_or_default();
+        let mut settled = seed.map(|seed| seed.settled.clone()).unwrap_or_default();
         if let Some(stored) = stored {
             stored.settled.iter().for_each(|(first, last)| settled.insert(first, last));
-            stored.live_at.into_iter().for_each(|at| track.move_dot(at));
         }
+        let stored_live_at = stored.and_then(|stored| stored.live_at);
+        stored_live_at.into_iter().chain(spooled_live_at).for_each(|at| track.move_dot(at));
         if !settled.is_empty() {
             track.restore(&settled, run.oldest);
         }
         track.reopen(run.oldest);
-        let (len, is_there) = (known.tracks.len(), known.tracks.contains_key(&run.rider));
-        if len >= self.max && !is_there {
-            // Only tracks that nobody holds: no session, no point on its way.
-            known.tracks.retain(|_, track| Arc::strong_count(track) > 1);
+        if known.keep(run, &track, self.max) {
+            known.forget_seed(run);
         }
-        if is_there || known.tracks.len() < self.max {
-            known.tracks.insert(run.rider, track.clone());
-        }
-        (track, was_here)
+        Opened { track, was_here, left_out }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -129,100 +212,11 @@ fn is_of(track: &Track, run: &Run) -> bool {
     track.boot == run.boot && *track.device == *run.device
 }
 
-#[cfg(test)]
-mod tests {
-    use uuid::Uuid;
-
-    use super::*;
-
-    fn run(rider: u128, boot: u128) -> Run {
-        let (rider, boot) = (RiderId(Uuid::from_u128(rider)), BootId(Uuid::from_u128(boot)));
-        Run { rider, device: "d".to_owned(), boot, oldest: None }
-    }
-
-    fn city() -> CityCode {
-        CityCode::parse("blr").unwrap()
-    }
-
-    fn open(tracks: &Tracks, rider: u128, boot: u128) -> (Arc<Track>, bool) {
-        tracks.open(&run(rider, boot), &city(), None)
-    }
-
-    fn ranges(of: &[(u64, u64)]) -> Ranges {
-        let mut ranges = Ranges::new();
-        of.iter().for_each(|(first, last)| ranges.insert(*first, *last));
-        ranges
-    }
-
-    #[test]
-    fn a_run_goes_on_where_it_was_and_a_new_run_begins_anew() {
-        let tracks = Tracks::new(10);
-        let (track, known) = open(&tracks, 1, 1);
-        assert!(!known);
-        track.note_accepted(5, Some(Timestamp::from_millis(99)));
-        let (again, known) = open(&tracks, 1, 1);
-        assert!(known && again.received_to() == 5);
-        let (fresh, known) = open(&tracks, 1, 2);
-        assert!(!known && fresh.received_to() == 0);
-        assert_eq!(fresh.live_at(), Timestamp::from_millis(99), "the dot is the rider's, not the run's");
-    }
-
-    #[test]
-    fn a_run_that_lost_points_begins_behind_what_is_stored() {
-        let tracks = Tracks::new(10);
-        let (track, _) = open(&tracks, 1, 1);
-        (4..=5).for_each(|seq| track.note_accepted(seq, None));
-        (4..=5).for_each(|seq| track.note_stored(seq));
-        track.note_accepted(9, None);
-        track.note_lost();
-        let (again, known) = open(&tracks, 1, 1);
-        assert!(known);
-        assert_eq!((again.received_to(), again.stored_to()), (8, 8));
-    }
-
-    #[test]
-    fn a_run_in_another_city_begins_with_what_is_settled() {
-        let tracks = Tracks::new(10);
-        let (track, _) = open(&tracks, 1, 1);
-        (1..=3).for_each(|seq| track.note_accepted(seq, Some(Timestamp::from_millis(7))));
-        track.note_stored(1);
-        track.note_stored(3);
-        let elsewhere = CityCode::parse("pune").unwrap();
-        let moved = Run { oldest: Some(2), ..run(1, 1) };
-        let (moved, known) = tracks.open(&moved, &elsewhere, None);
-        assert!(known && moved.city == elsewhere);
-        assert_eq!((moved.received_to(), moved.stored_to(), moved.live_at().as_millis()), (1, 1, 7));
-        assert!(moved.has(3) && !moved.has(2));
-    }
-
-    #[test]
-    fn after_a_restart_a_run_begins_with_what_is_stored_and_what_the_spool_holds() {
-        let tracks = Tracks::new(10);
-        let wanted = Run { oldest: Some(10), ..run(1, 1) };
-        tracks.seed(wanted.rider, "d", wanted.boot, &ranges(&[(13, 13)]));
-        tracks.seed(wanted.rider, "d", wanted.boot, &ranges(&[(14, 15)]));
-        tracks.seed(wanted.rider, "other", wanted.boot, &ranges(&[(90, 99)]));
-        assert!(!tracks.knows(&wanted), "what is stored is wanted too");
-        let stored = StoredRun { settled: ranges(&[(10, 11)]), live_at: Some(Timestamp::from_millis(50)) };
-        let (track, known) = tracks.open(&wanted, &city(), Some(&stored));
-        assert!(known && tracks.knows(&wanted));
-        assert_eq!((track.received_to(), track.stored_to(), track.live_at().as_millis()), (11, 11, 50));
-        assert!(track.has(14) && !track.has(12) && !track.has(16));
-        // In order, what is stored is the end of what was sent.
-        tracks.seed(RiderId(Uuid::from_u128(2)), "d", BootId(Uuid::from_u128(1)), &ranges(&[(7, 8)]));
-        let (track, _) = open(&tracks, 2, 1);
-        assert_eq!((track.received_to(), track.stored_to()), (8, 8));
-    }
-
-    #[test]
-    fn the_number_of_tracks_is_bounded() {
-        let tracks = Tracks::new(2);
-        let held = open(&tracks, 1, 1);
-        for rider in 2..10 {
-            let _ = open(&tracks, rider, 1);
-        }
-        assert!(tracks.known().tracks.len() <= 2);
-        assert!(open(&tracks, 1, 1).1, "a track in use is kept");
-        drop(held);
-    }
+/// Nobody holds it: no session, no point on its way.
+fn is_idle(track: &Arc<Track>) -> bool {
+    Arc::strong_count(track) == 1
 }
+
+#[cfg(test)]
+#[path = "tracks_tests.rs"]
+mod tests;

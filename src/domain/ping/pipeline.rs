@@ -146,6 +146,11 @@ impl Hygiene {
         kept
     }
 
+    /// Takes out the newest point when it was left out: what was remembered of it goes to another run, and the point does not.
+    pub fn take_left_out(&mut self) -> Option<Accepted> {
+        self.density.take_left_out()
+    }
+
     /// Whether the rider stands still: has been within the noise of one place for `still_after_s`, and was heard of since.
     #[must_use]
     pub fn is_still(&self, now: Timestamp, policy: &PingPolicy) -> bool {

@@ -7,13 +7,9 @@
 
 use super::ranges::{Prefixed, Ranges};
 
-/// Ranges of received points beyond the first gap, at most. One more gives the lowest gap up: what a device sends then is
-/// full of holes, and neither memory nor progress may depend on it.
+/// Ranges of received points beyond the first gap, at most, those aside that a run was restored with. One more gives the
+/// lowest gap up: what a device sends then is full of holes, and neither memory nor progress may depend on it.
 pub const MOST_RANGES: usize = 256;
-
-/// Ranges that a run begins with, at most, when it is known from what was stored. Those beyond are forgotten: their points
-/// may come, and be stored, once more, which is better than to give up numbers that the device still holds.
-pub const MOST_RESTORED: usize = 128;
 
 /// The points of one run, by their numbers, which count from 1.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +19,11 @@ pub struct Progress {
     outstanding: Ranges,
     /// Those of them that will never be stored unless they come again.
     dropped: Ranges,
+    /// Numbers that were dropped and are as if they had never come: they may turn out to be stored all the same.
+    wanted: Ranges,
+    /// Ranges beyond the first gap that may be there because the run was restored: thinned points are a range each, and
+    /// that is no reason to give up numbers that the device still holds.
+    restored: u32,
     in_order: bool,
     given_up: u64,
 }
@@ -35,22 +36,21 @@ impl Progress {
             received: Prefixed::new(settled),
             outstanding: Ranges::new(),
             dropped: Ranges::new(),
+            wanted: Ranges::new(),
+            restored: 0,
             in_order: true,
             given_up: 0,
         }
     }
 
     /// Points that are known to be settled, before any of this run came. `oldest` is the lowest number that the device
-    /// says it holds; without it its points come in order, and all up to the highest settled one are done with.
+    /// says it holds. Nothing else is filled: points become durable in any order, so what is missing between two of them
+    /// may be lost, and only the device knows whether it holds it.
     pub fn restore(&mut self, settled: &Ranges, oldest: Option<u64>) {
-        for (first, last) in settled.iter() {
-            self.received.insert(first, last);
-            if oldest.is_none() {
-                self.received.fill_to(last);
-            }
-        }
+        settled.iter().for_each(|(first, last)| self.received.insert(first, last));
+        self.restored = u32::try_from(self.received.ranges_beyond()).unwrap_or(u32::MAX);
         self.expect(oldest);
-        self.received.forget_beyond(MOST_RESTORED);
+        self.received.shrink();
     }
 
     /// What the device says about the points that come next: the lowest number it still holds, and then any order; or
@@ -66,6 +66,8 @@ impl Progress {
             self.dropped.remove(first, last.min(below));
             self.outstanding.remove(first, last.min(below));
         }
+        self.wanted.remove_to(self.received.to());
+        self.passed();
     }
 
     /// Whether a point was received.
@@ -89,6 +91,14 @@ impl Progress {
         }
     }
 
+    /// A point came that had come before. In order, the numbers below it never come, as with any other.
+    pub fn came_again(&mut self, seq: u64) {
+        if self.in_order && self.has(seq) {
+            self.received.fill_to(seq);
+            self.passed();
+        }
+    }
+
     /// A point came, and the city's policy leaves it out of the store.
     pub fn thinned(&mut self, seq: u64) {
         self.refused(seq);
@@ -101,8 +111,9 @@ impl Progress {
         if !self.dropped.is_empty() {
             self.dropped.remove(seq, seq);
         }
-        // It may have been taken for dropped since it was sent on.
-        if !self.has(seq) {
+        // It may have been taken for dropped since it was sent on. No other number is received by being stored.
+        if self.wanted.contains(seq) {
+            self.wanted.remove(seq, seq);
             self.received.insert(seq, seq);
             self.bound();
         }
@@ -131,8 +142,11 @@ impl Progress {
         for (first, last) in std::mem::take(&mut self.dropped).iter() {
             self.outstanding.remove(first, last);
             self.received.remove(first, last);
+            self.wanted.insert(first, last);
         }
-        self.received.forget_beyond(MOST_RANGES);
+        self.wanted.truncate(MOST_RANGES);
+        self.received.forget_beyond(self.most_ranges());
+        self.received.shrink();
     }
 
     /// Every number up to this one is received, or never comes.
@@ -153,10 +167,11 @@ impl Progress {
     pub fn settled(&self) -> Self {
         let mut settled = Self { in_order: self.in_order, ..Self::new(0) };
         settled.received = self.received.clone();
+        settled.restored = self.restored;
         for (first, last) in self.outstanding.iter() {
             settled.received.remove(first, last);
         }
-        settled.received.forget_beyond(MOST_RANGES);
+        settled.received.forget_beyond(self.most_ranges());
         settled
     }
 
@@ -167,8 +182,12 @@ impl Progress {
     }
 
     fn receive(&mut self, seq: u64) {
+        if !self.wanted.is_empty() {
+            self.wanted.remove(seq, seq);
+        }
         if self.in_order {
             self.received.fill_to(seq);
+            self.passed();
         } else {
             self.received.insert(seq, seq);
             self.bound();
@@ -176,8 +195,26 @@ impl Progress {
     }
 
     fn bound(&mut self) {
-        if self.received.ranges_beyond() > MOST_RANGES {
-            self.given_up = self.given_up.saturating_add(self.received.close_gaps(MOST_RANGES));
+        self.passed();
+        let most = self.most_ranges();
+        if self.received.ranges_beyond() > most {
+            self.given_up = self.given_up.saturating_add(self.received.close_gaps(most));
+        }
+    }
+
+    fn most_ranges(&self) -> usize {
+        MOST_RANGES.saturating_add(usize::try_from(self.restored).unwrap_or(usize::MAX))
+    }
+
+    /// Ranges may have become part of the prefix: none of them is there because the run was restored any longer.
+    fn passed(&mut self) {
+        if self.restored == 0 {
+            return;
+        }
+        let beyond = u32::try_from(self.received.ranges_beyond()).unwrap_or(u32::MAX);
+        self.restored = self.restored.min(beyond);
+        if self.restored == 0 {
+            self.received.shrink();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Progress against a model that keeps every number by itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -17,6 +17,8 @@ enum State {
 #[derive(Clone, Debug, Default)]
 struct Model {
     numbers: BTreeMap<u64, State>,
+    /// Came once, were dropped, and are wanted again.
+    wanted: BTreeSet<u64>,
     in_order: bool,
 }
 
@@ -50,6 +52,7 @@ enum Event {
     Refused(u64),
     Thinned(u64),
     Stored(u64),
+    Again(u64),
     Dropped(u64),
     DroppedAll,
     Reopen,
@@ -63,6 +66,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => seq().prop_map(Event::Refused),
         2 => seq().prop_map(Event::Thinned),
         8 => seq().prop_map(Event::Stored),
+        2 => seq().prop_map(Event::Again),
         1 => seq().prop_map(Event::Dropped),
         1 => Just(Event::DroppedAll),
         2 => Just(Event::Reopen),
@@ -96,9 +100,18 @@ fn both(progress: &mut Progress, model: &mut Model, event: Event) {
             model.come(seq, Settled);
             model.numbers.insert(seq, Settled);
         }
-        Event::Stored(seq) if model.numbers.contains_key(&seq) => {
+        // A number that never came does not come by being stored.
+        Event::Stored(seq) => {
             progress.stored(seq);
-            model.numbers.insert(seq, Settled);
+            if model.numbers.contains_key(&seq) || model.wanted.contains(&seq) {
+                model.numbers.insert(seq, Settled);
+            }
+        }
+        Event::Again(seq) => {
+            progress.came_again(seq);
+            if model.in_order && model.numbers.contains_key(&seq) {
+                model.never_come(seq);
+            }
         }
         Event::Dropped(seq) => {
             progress.dropped(seq);
@@ -113,9 +126,11 @@ fn both(progress: &mut Progress, model: &mut Model, event: Event) {
         }
         Event::Reopen => {
             progress.reopen();
+            let dropped = model.numbers.iter().filter(|(_, state)| **state == Dropped);
+            model.wanted.extend(dropped.map(|(seq, _)| *seq));
             model.numbers.retain(|_, state| *state != Dropped);
         }
-        Event::Thinned(_) | Event::Stored(_) => {}
+        Event::Thinned(_) => {}
     }
 }
 
@@ -195,13 +210,65 @@ fn what_was_stored_is_known_after_a_restart() {
     assert!(any_order.has(8) && any_order.has(13) && !any_order.has(5) && !any_order.has(10));
     let mut in_order = Progress::new(0);
     in_order.restore(&stored, None);
-    assert_eq!((in_order.received_to(), in_order.settled_to()), (14, 14));
-    // Too many ranges are forgotten, and nothing is given up.
-    for n in 10..1_000 {
-        stored.insert(n * 2, n * 2);
+    assert_eq!((in_order.received_to(), in_order.settled_to()), (0, 0), "what lies between may be lost");
+    assert!(in_order.has(7) && in_order.has(14) && !in_order.has(6) && !in_order.has(10));
+    // It sends again what it holds: the first of it fills the gap below.
+    in_order.accepted(6);
+    assert_eq!((in_order.received_to(), in_order.settled_to()), (9, 5));
+    in_order.stored(6);
+    in_order.came_again(13);
+    assert_eq!((in_order.received_to(), in_order.settled_to()), (14, 14), "10 and 11 were skipped");
+    // From the first one on it is told what is known.
+    let mut from_one = Progress::new(0);
+    stored.insert(1, 3);
+    from_one.restore(&stored, None);
+    assert_eq!((from_one.received_to(), from_one.settled_to()), (3, 3));
+}
+
+#[test]
+fn a_thinned_run_that_was_restored_is_known_whole_and_gives_nothing_up() {
+    let mut stored = Ranges::new();
+    (1..=4_096).for_each(|n| stored.insert(n * 3, n * 3));
+    let mut progress = Progress::new(0);
+    progress.restore(&stored, Some(1));
+    progress.reopen();
+    assert!((1..=4_096 * 3).all(|seq| progress.has(seq) == (seq % 3 == 0)));
+    assert!((1..=4_096 * 3).all(|seq| progress.settled().has(seq) == (seq % 3 == 0)), "also in another city");
+    // Its points come again, newest first; what was thinned or lost is new.
+    for seq in (2..=4_096 * 3).rev().filter(|seq| seq % 3 != 0) {
+        progress.refused(seq);
     }
-    let mut holes = Progress::new(0);
-    holes.restore(&stored, Some(5));
-    assert_eq!((holes.received_to(), holes.take_given_up()), (4, 0));
-    assert!(holes.has(8) && !holes.has(1_998));
+    assert_eq!((progress.received_to(), progress.take_given_up()), (0, 0));
+    progress.refused(1);
+    assert_eq!((progress.received_to(), progress.settled_to()), (4_096 * 3, 4_096 * 3));
+    // The room was for what was restored.
+    for n in 0..=MOST_RANGES as u64 {
+        progress.refused(20_000 + n * 2);
+    }
+    assert_eq!(progress.take_given_up(), 20_000 - 4_096 * 3 - 1);
+}
+
+#[test]
+fn holes_beside_what_was_restored_are_given_up_as_ever() {
+    let mut stored = Ranges::new();
+    (1..=100).for_each(|n| stored.insert(n * 3, n * 3));
+    let mut progress = Progress::new(0);
+    progress.restore(&stored, Some(1));
+    for n in 0..MOST_RANGES as u64 {
+        progress.refused(1_000 + n * 2);
+    }
+    assert_eq!((progress.received_to(), progress.take_given_up()), (0, 0));
+    progress.refused(1_000 + 2 * MOST_RANGES as u64);
+    assert_eq!((progress.received_to(), progress.take_given_up()), (3, 2), "the lowest gap");
+}
+
+#[test]
+fn what_was_never_sent_is_not_received_by_being_stored() {
+    let mut progress = Progress::new(0);
+    progress.expect(Some(1));
+    progress.stored(40);
+    assert!(!progress.has(40));
+    progress.accepted(1);
+    progress.stored(1);
+    assert_eq!((progress.received_to(), progress.settled_to()), (1, 1));
 }

@@ -124,6 +124,11 @@ impl Ranges {
     pub fn truncate(&mut self, most: usize) {
         self.0.truncate(most);
     }
+
+    /// Gives memory back that ranges took which are gone.
+    pub fn shrink(&mut self) {
+        self.0.shrink_to_fit();
+    }
 }
 
 /// A set of numbers that has everything up to some number, and maybe ranges beyond it.
@@ -172,11 +177,13 @@ impl Prefixed {
     /// Adds every number up to `last`.
     pub fn fill_to(&mut self, last: u64) {
         self.to = self.to.max(last);
-        while let Some(first) = self.beyond.first()
-            && first.saturating_sub(1) <= self.to
-            && let Some(range) = self.beyond.pop_first()
-        {
-            self.to = self.to.max(range.1);
+        if self.beyond.first().is_none_or(|first| first.saturating_sub(1) > self.to) {
+            return;
+        }
+        // All at once: a run that was restored may have thousands.
+        let reached = self.beyond.0.partition_point(|range| range.0.saturating_sub(1) <= self.to);
+        for (_, last) in self.beyond.0.drain(..reached) {
+            self.to = self.to.max(last);
         }
     }
 
@@ -210,6 +217,11 @@ impl Prefixed {
     /// Forgets the highest ranges, until at most `most` lie beyond.
     pub fn forget_beyond(&mut self, most: usize) {
         self.beyond.truncate(most);
+    }
+
+    /// Gives memory back that ranges took which are gone.
+    pub fn shrink(&mut self) {
+        self.beyond.shrink();
     }
 }
 

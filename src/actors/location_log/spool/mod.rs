@@ -19,7 +19,7 @@ pub(super) use files::{Aside, Folder, ReadError, size as file_size};
 pub use ledger::WhenFull;
 pub(super) use ledger::{Entry, Ledger};
 pub(super) use recovery::{Recovered, recover};
-pub use tracks::SpooledTracks;
+pub use tracks::{SpooledRun, SpooledTracks};
 
 /// The limits of the spool.
 #[derive(Clone, Debug, Deserialize)]

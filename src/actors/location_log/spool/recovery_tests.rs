@@ -48,8 +48,8 @@ fn id(number: u64) -> Uuid {
 fn seqs(tracks: &SpooledTracks, rider: u128) -> Vec<u64> {
     let run = tracks
         .iter()
-        .find(|(of, device, boot, _)| (of.0, *device, boot.0) == (Uuid::from_u128(rider), "d", Uuid::from_u128(5)));
-    run.into_iter().flat_map(|(.., numbers)| numbers.iter().flat_map(|(first, last)| first..=last)).collect()
+        .find(|run| (run.rider.0, run.device, run.boot.0) == (Uuid::from_u128(rider), "d", Uuid::from_u128(5)));
+    run.into_iter().flat_map(|run| run.numbers.iter().flat_map(|(first, last)| first..=last)).collect()
 }
 
 #[test]

@@ -56,6 +56,11 @@ impl Protocol {
         self.boundary.extend(kept.map(|point| log_point(track, &point)));
     }
 
+    /// The last point of the run before, which had been left out and keeps its name.
+    pub fn store_left_out(&mut self, point: Option<LogPoint>) {
+        self.boundary.extend(point);
+    }
+
     /// Points that are to be stored after all, because a duty or an order begins or ends at them.
     pub fn take_boundary(&mut self) -> Vec<LogPoint> {
         std::mem::take(&mut self.boundary)
