@@ -21,11 +21,11 @@ use super::{
     outbox::{Deliver, RiderOutbox},
     protocol::{Farewell, Protocol, Step},
     tracks::Opened,
-    worker::{Word, Worker},
+    worker::Worker,
 };
 use crate::{
     actors::{
-        city::{CityCallError, CityHandle, Ending},
+        city::{CityCallError, CityHandle},
         gate::Gate,
         socket::{Assembled, Assembler, OVERSIZED, Silence, jittered_ms},
     },
@@ -50,6 +50,7 @@ use points::AckTimer;
 mod pacing;
 mod points;
 mod requests;
+mod words;
 
 type Context = WebsocketContext<RiderSession>;
 
@@ -58,9 +59,6 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
 /// A city that takes longer to answer a join keeps its own riders waiting, and nobody else's.
 const PLACE_HELD: Duration = Duration::from_secs(1);
-
-/// How long the goodbye of an app that stops waits for the answers to a session's requests.
-const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
 /// One socket of one device.
 pub struct RiderSession {
@@ -282,22 +280,6 @@ impl RiderSession {
         self.ack(ctx);
     }
 
-    fn city_ended(&mut self, ending: Ending, ctx: &mut Context) {
-        if let Some(farewell) = self.protocol.city_ended(ending) {
-            self.farewell(farewell, ctx);
-        }
-    }
-
-    /// Requests under way have their answers before the goodbye, or else hear of their fate after the reconnect.
-    fn app_stops(&mut self, ctx: &mut Context) {
-        if let Some(farewell) = self.protocol.app_stops() {
-            return self.farewell(farewell, ctx);
-        }
-        ctx.run_later(LAST_ANSWERS, |session, ctx| {
-            session.farewell(Farewell::for_now(rider_bye::GOING_AWAY), ctx);
-        });
-    }
-
     fn deliver(&mut self, deliver: Deliver, ctx: &mut Context) {
         let is_offer = matches!(deliver.notice, Notice::Offer(_));
         let step = self.protocol.notice(self.deps.0.clock.now(), deliver.notice);
@@ -308,21 +290,6 @@ impl RiderSession {
         if is_offer {
             self.deps.0.figures.offer_seconds.observe(waited);
         }
-        self.pace(ctx);
-    }
-
-    /// Every few seconds: is the device still there, does it keep up?
-    fn beat(&mut self, ctx: &mut Context) {
-        if self.silence.beat(Instant::now()) >= self.deps.0.options.silent_intervals {
-            // Nobody reads a goodbye here.
-            self.deps.0.figures.byes.with_label_values(&["silent"]).inc();
-            self.protocol.end();
-            ctx.stop();
-            return;
-        }
-        ctx.ping(b"");
-        self.ack(ctx);
-        self.check(ctx);
         self.pace(ctx);
     }
 
@@ -370,19 +337,6 @@ impl Actor for RiderSession {
         self.leave();
         self.worker.leave(self.id);
         self.deps.0.figures.sessions.dec();
-    }
-}
-
-impl Handler<Word> for RiderSession {
-    type Result = ();
-
-    fn handle(&mut self, word: Word, ctx: &mut Context) {
-        match word {
-            _ if self.protocol.is_ended() => {}
-            Word::Beat => self.beat(ctx),
-            Word::AppStops => self.app_stops(ctx),
-            Word::CityEnded(ending) => self.city_ended(ending, ctx),
-        }
     }
 }
 
