@@ -290,6 +290,26 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] naming the key and the source at fault.
     pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self, ConfigError> {
+        let config: Self = Self::sources(file, environment)?.try_deserialize()?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Reads the secret that signs tokens, and nothing else: whatever is wrong with the rest is no hindrance.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when it is not set or too short, or a source cannot be read.
+    pub fn load_jwt_secret(file: Option<&Path>, environment: &Environment) -> Result<Secret, ConfigError> {
+        let auth = match Self::sources(file, environment)?.get::<AuthOptions>("auth") {
+            Err(config::ConfigError::NotFound(_)) => AuthOptions::default(),
+            auth => auth?,
+        };
+        let secret = auth.secret()?;
+        check_secret(secret)?;
+        Ok(secret.clone())
+    }
+
+    fn sources(file: Option<&Path>, environment: &Environment) -> Result<config::Config, ConfigError> {
         let mut builder = config::Config::builder()
             .add_source(File::from_str(include_str!("../config/default.toml"), FileFormat::Toml));
         if let Some(file) = file {
@@ -307,9 +327,7 @@ impl Config {
             let value = environment.0.get(variable).filter(|value| !value.is_empty());
             builder = builder.set_override_option(key, value.cloned())?;
         }
-        let config: Self = builder.build()?.try_deserialize()?;
-        config.check()?;
-        Ok(config)
+        Ok(builder.build()?)
     }
 
     /// Checks what the types do not; to be called again after an argument of the command line changed a value.
@@ -340,6 +358,12 @@ impl Config {
             return Err(ConfigError::invalid(key, problem));
         }
         self.location_log.check().map_err(|(key, problem)| ConfigError::invalid(key, problem))?;
+        // Or the log could hold no batch and what comes while it is written.
+        let least = self.location_log.flush_rows.saturating_add(self.rider_session.max_points);
+        if self.location_log.max_rows < least {
+            let problem = format!("must be at least {least}: location_log.flush_rows and rider_session.max_points");
+            return Err(ConfigError::invalid("location_log.max_rows", problem));
+        }
         if let Some(secret) = &self.auth.jwt_secret {
             check_secret(secret)?;
         }
@@ -374,11 +398,17 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Invalid`] when it is not set.
     pub fn jwt_secret(&self) -> Result<&Secret, ConfigError> {
+        self.auth.secret()
+    }
+}
+
+impl AuthOptions {
+    fn secret(&self) -> Result<&Secret, ConfigError> {
         let missing = || {
             let problem = format!("is not set; it takes at least {MIN_SECRET_BYTES} random bytes");
             ConfigError::invalid(JWT_SECRET, problem)
         };
-        self.auth.jwt_secret.as_ref().ok_or_else(missing)
+        self.jwt_secret.as_ref().ok_or_else(missing)
     }
 }
 

@@ -53,6 +53,28 @@ fn an_error_names_the_key_and_never_a_secret() {
 }
 
 #[test]
+fn a_token_needs_its_secret_and_nothing_else() {
+    let secret = "0123456789abcdef0123456789abcdef";
+    let load = |pairs: &[(&str, &str)]| Config::load_jwt_secret(None, &pairs.iter().copied().collect());
+    let broken =
+        [("DISPATCH_JWT_SECRET", secret), ("DISPATCH__CLOCK__SPEED", "0"), ("DISPATCH__SERVER__WORKERS", "many")];
+    assert_eq!(load(&broken).unwrap().expose(), secret);
+    let missing = load(&[]).unwrap_err().to_string();
+    assert!(missing.contains("DISPATCH_JWT_SECRET"), "{missing}");
+    let short = load(&[("DISPATCH_JWT_SECRET", "hunter2")]).unwrap_err().to_string();
+    assert!(short.contains("too short") && !short.contains("hunter2"), "{short}");
+}
+
+#[test]
+fn the_log_holds_a_batch_and_a_frame_at_least() {
+    let rows =
+        |rows: &str| load(&[("DISPATCH__LOCATION_LOG__MAX_ROWS", rows)]).map(|config| config.location_log.max_rows);
+    let short = rows("10499").unwrap_err().to_string();
+    assert!(short.contains("location_log.max_rows") && short.contains("10500"), "{short}");
+    assert_eq!(rows("10500").unwrap(), 10_500);
+}
+
+#[test]
 fn secrets_do_not_show() {
     let config = load(&[("DATABASE_URL", "postgres://app:hunter2@db/app")]).unwrap();
     assert!(!format!("{config:?}").contains("hunter2"));

@@ -82,6 +82,11 @@ pub fn main() -> ExitCode {
     let done = match (args.command, config) {
         // Needs no configuration, so that a broken one is no hindrance.
         (Command::Simulate(args), _) => simulate::run(&args),
+        // Needs its secret only.
+        (Command::Token(token), _) => {
+            let secret = Config::load_jwt_secret(args.config.as_deref(), &environment).map_err(anyhow::Error::from);
+            secret.and_then(|secret| small::token(&token, &secret)).map(|()| ExitCode::SUCCESS)
+        }
         (_, Err(error)) => Err(error.into()),
         (Command::Serve { clock_speed, take_over }, Ok(mut config)) => {
             config.clock.speed = clock_speed.unwrap_or(config.clock.speed);
@@ -91,7 +96,6 @@ pub fn main() -> ExitCode {
         (Command::Demo(demo), Ok(config)) => demo::run(demo, config, &environment),
         (Command::Watch(args), Ok(_)) => watch(args).map(|()| ExitCode::SUCCESS),
         (Command::Migrate, Ok(config)) => small::migrate(&config).map(|()| ExitCode::SUCCESS),
-        (Command::Token(token), Ok(config)) => small::token(&token, &config).map(|()| ExitCode::SUCCESS),
         (Command::CheckConfig, Ok(config)) => small::check_config(&config).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| report(&error))

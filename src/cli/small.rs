@@ -10,7 +10,7 @@ use crate::{
     actors::location_log,
     app,
     clock::Clock,
-    config::Config,
+    config::{Config, Secret},
     domain::{access::Role, ids::CityCode},
     http::auth::Tokens,
     push,
@@ -47,9 +47,8 @@ pub(super) fn city(text: &str) -> Result<CityCode, String> {
 /// Prints a token.
 ///
 /// # Errors
-/// Without a secret, or when the arguments do not go together.
-pub fn token(args: &TokenArgs, config: &Config) -> anyhow::Result<()> {
-    let secret = config.jwt_secret()?;
+/// When the arguments do not go together.
+pub fn token(args: &TokenArgs, secret: &Secret) -> anyhow::Result<()> {
     check_sub(args.role, &args.sub)?;
     if !args.city.is_empty() && args.role != Role::Operator {
         return Err(UsageError("--city is for operators only".into()).into());

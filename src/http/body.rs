@@ -63,10 +63,27 @@ fn parse<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, Failure> {
     })?;
     reader.end().map_err(|error| refused(&error, String::new()))?;
     let given: Value = serde_json::from_slice(bytes).map_err(Failure::internal)?;
-    let read = serde_json::to_value(&value).map_err(Failure::internal)?;
-    match json::array_as_object(&given, &read) {
-        None => Ok(value),
+    objects_are_objects(&given, &value, "")?;
+    Ok(value)
+}
+
+/// Reads a part of a body that was left as it came; `at` is its pointer.
+///
+/// # Errors
+/// A [`Failure`] that names the field at fault.
+pub fn part<T: DeserializeOwned + Serialize>(at: &str, given: &Value) -> Result<T, Failure> {
+    let value: T = serde_path_to_error::deserialize(given)
+        .map_err(|error| refused(error.inner(), format!("{at}{}", pointer(error.path()))))?;
+    objects_are_objects(given, &value, at)?;
+    Ok(value)
+}
+
+fn objects_are_objects(given: &Value, value: &impl Serialize, at: &str) -> Result<(), Failure> {
+    let read = serde_json::to_value(value).map_err(Failure::internal)?;
+    match json::array_as_object(given, &read) {
+        None => Ok(()),
         Some(pointer) => {
+            let pointer = format!("{at}{pointer}");
             let failure = Failure::new(Code::WrongType).because("an object is needed here, not an array");
             Err(if pointer.is_empty() { failure } else { failure.at(pointer) })
         }
@@ -131,6 +148,22 @@ mod tests {
         assert_eq!((code, pointer.as_deref()), (Code::UnknownField, Some("/nmae")));
         let (code, pointer) = failed::<NewOrder>(r#"{"city":"x","pickup":{"lat":"north","lon":1}}"#);
         assert_eq!((code, pointer.as_deref()), (Code::WrongType, Some("/pickup/lat")));
+    }
+
+    #[test]
+    fn the_field_at_fault_in_a_part_is_named_from_the_root() {
+        use crate::domain::policy::DispatchPolicy;
+        for (given, code, pointer) in [
+            (serde_json::json!({"speling": 1}), Code::UnknownField, "/policy/speling"),
+            (serde_json::json!({"pings": {"a/b": 1}}), Code::UnknownField, "/policy/pings/a~1b"),
+            (serde_json::json!({"pings": {"max_age_s": "old"}}), Code::WrongType, "/policy/pings/max_age_s"),
+            (serde_json::json!({"radius_steps_m": [1, "2"]}), Code::WrongType, "/policy/radius_steps_m/1"),
+            (serde_json::json!({"pings": []}), Code::WrongType, "/policy/pings"),
+            (serde_json::json!(5), Code::WrongType, "/policy"),
+        ] {
+            let failure = part::<DispatchPolicy>("/policy", &given).unwrap_err();
+            assert_eq!((failure.code(), failure.problem().pointer.as_deref()), (code, Some(pointer)), "{given}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use actix_web::{HttpResponse, get, http::header::LOCATION, post, web};
 use super::{
     Deps,
     auth::{Caller, may_operate, only_admin},
-    body::Body,
+    body::{self, Body},
     check,
     convert::city_body,
     problem::{Code, Failure},
@@ -137,9 +137,9 @@ fn read(given: &NewCity) -> Result<(City, PayPolicy), Failure> {
     }
     let policy: DispatchPolicy = match &given.policy {
         serde_json::Value::Null => DispatchPolicy::default(),
-        policy => serde_json::from_value(policy.clone()).map_err(|e| bad("/policy", &e))?,
+        policy => body::part("/policy", policy)?,
     };
-    policy.validate().map_err(|e| bad(&format!("/policy/{}", e.field), &e.problem))?;
+    policy.validate().map_err(|e| bad(&format!("/policy/{}", e.field.replace('.', "/")), &e.problem))?;
     let status = given.status.as_deref().map_or(Ok(CityStatus::Live), CityStatus::parse);
     let pay = |pointer, given, default| check::number(pointer, given, default, 0, MAX_PAY_MINOR);
     let city = City {

@@ -234,6 +234,68 @@ fn what_is_no_frame_says_as_much_as_it_can() {
     assert!(up_from_json(&format!(r#"{{"type":"progress","proof":{deep}}}"#)).is_err());
 }
 
+/// Reads a frame of points from both encodings, and in both ways; NaN is not equal to itself.
+fn points(frame: &Value) -> Vec<String> {
+    let bytes = msgpack::to_vec(frame).unwrap();
+    let text = frame.to_string();
+    let ways =
+        [up_from_json(&text).ok(), slowly(&text), up_from_msgpack(&bytes).ok(), slowly_msgpack(&bytes)].map(|up| {
+            match up {
+                Some(Up::Pings { pings, .. }) => pings.iter().map(|ping| format!("{ping:?}")).collect(),
+                other => vec![format!("{other:?}")],
+            }
+        });
+    assert!(ways.iter().all(|way| *way == ways[0]), "{frame}: {ways:?}");
+    ways[0].clone()
+}
+
+#[test]
+fn nil_is_absent_and_a_bad_point_does_not_cost_the_others() {
+    let good = json!({"seq": 2, "at": 8, "lat": 1.25, "lon": 2.5});
+    let bare = Ping { accuracy_m: None, speed_mps: None, heading_deg: None, at: 8, lat: 1.25, lon: 2.5, ..ping(2) };
+    let frame = |point: Value| json!({"type": "pings", "pings": [point, good], "oldest": null, "sent_at": null});
+    let nil = json!({"seq": 2, "at": 8, "lat": 1.25, "lon": 2.5, "accuracy_m": null, "speed_mps": null,
+        "heading_deg": null, "mock": null});
+    assert_eq!(points(&frame(nil)), [format!("{bare:?}"), format!("{bare:?}")]);
+    let with = |key: &str, value: Value| {
+        let mut point = good.clone();
+        point[key] = value;
+        points(&frame(point))
+    };
+    let without = |key: &str| {
+        let mut point = good.clone();
+        point.as_object_mut().unwrap().remove(key);
+        points(&frame(point))
+    };
+    let nowhere = Ping { lat: f64::NAN, ..bare };
+    for read in [with("lat", json!(null)), without("lat")] {
+        assert_eq!(read, [format!("{nowhere:?}"), format!("{bare:?}")]);
+    }
+    assert_eq!(with("lon", json!(null))[0], format!("{:?}", Ping { lon: f64::NAN, ..bare }));
+    assert_eq!(without("lon")[1], format!("{bare:?}"));
+    for (key, value, read) in [
+        ("seq", json!(1e20), Ping { seq: u64::MAX, ..bare }),
+        ("seq", json!(-1), Ping { seq: 0, ..bare }),
+        ("at", json!(u64::MAX), Ping { at: i64::MAX, ..bare }),
+        ("at", json!(-1e20), Ping { at: i64::MIN, ..bare }),
+        ("at", json!(8.75), bare.clone()),
+        ("accuracy_m", json!(1e39), Ping { accuracy_m: Some(f32::INFINITY), ..bare }),
+    ] {
+        assert_eq!(with(key, value.clone())[0], format!("{read:?}"), "{key} {value}");
+    }
+    // These still make the whole frame malformed: nothing could be told about the point, or the app is at fault.
+    for (key, value) in
+        [("seq", json!(null)), ("seq", json!(1.5)), ("at", json!(null)), ("at", json!("8")), ("lat", json!("1"))]
+    {
+        assert_eq!(with(key, value), ["None"], "{key}");
+    }
+    assert_eq!((without("seq"), without("at")), (vec!["None".to_owned()], vec!["None".to_owned()]));
+    // What MessagePack says of no number is the same as nil.
+    let frame = Up::Pings { pings: vec![nowhere.clone()], oldest: None, sent_at: None };
+    let both = [up_from_json(&text(&frame)), up_from_msgpack(&binary(&frame))];
+    assert!(both.iter().all(|up| format!("{up:?}") == format!("Ok({frame:?})")), "{both:?}");
+}
+
 /// The slow way, which every frame could go.
 fn slowly(text: &str) -> Option<Up> {
     let up: Up = serde_json::from_str(text).ok()?;

@@ -8,6 +8,7 @@ pub mod codes;
 pub mod explain;
 pub mod frames;
 pub mod json;
+mod lenient;
 pub mod msgpack;
 pub mod operations;
 pub mod operator;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{LatLon, MoneyBody, PlaceBody};
+use super::{LatLon, MoneyBody, PlaceBody, lenient};
 
 /// The subprotocol of the JSON encoding.
 pub const SUBPROTOCOL_JSON: &str = "dispatch.v1.json";
@@ -132,12 +132,16 @@ pub enum DutyWish {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ping {
     /// Counts up per device and boot, from 1, in the order of recording; at most 63 bits.
+    #[serde(deserialize_with = "lenient::seq")]
     pub seq: u64,
     /// When the device recorded it, device time, milliseconds since 1970.
+    #[serde(deserialize_with = "lenient::time")]
     pub at: i64,
-    /// Degrees north.
+    /// Degrees north; absent when there is no position, and then the point is refused.
+    #[serde(default = "lenient::no_coordinate", deserialize_with = "lenient::coordinate")]
     pub lat: f64,
-    /// Degrees east.
+    /// Degrees east; the same.
+    #[serde(default = "lenient::no_coordinate", deserialize_with = "lenient::coordinate")]
     pub lon: f64,
     /// Radius of 68 % confidence, metres.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -149,7 +153,7 @@ pub struct Ping {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heading_deg: Option<f32>,
     /// Whether the platform says that the point was made up.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, deserialize_with = "lenient::or_default", skip_serializing_if = "std::ops::Not::not")]
     pub mock: bool,
 }
 

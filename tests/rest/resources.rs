@@ -54,8 +54,9 @@ async fn a_city_that_makes_no_sense_is_refused() {
         ("day_cutover_min", json!(1_440), "/day_cutover_min"),
         ("pay_base_minor", json!(-1), "/pay_base_minor"),
         ("boundary", json!([{"lat": 1, "lon": 1}, {"lat": 2, "lon": 2}]), "/boundary"),
-        ("policy", json!({ "speling": 1 }), "/policy"),
         ("policy", json!({ "radius_steps_m": [] }), "/policy/radius_steps_m"),
+        ("policy", json!({ "pings": { "max_age_s": 1 } }), "/policy/pings/max_age_s"),
+        ("policy", json!({ "pings": { "still_after_s": u32::MAX } }), "/policy/pings/still_after_s"),
     ];
     for (field, value, pointer) in cases {
         let mut city = rest.new_city();
@@ -63,6 +64,13 @@ async fn a_city_that_makes_no_sense_is_refused() {
         let answer = rest.post("/v1/cities", &rest.admin(), &city).await;
         assert_eq!(answer.problem(422, "invalid_field")["pointer"], pointer);
     }
+    let mut city = rest.new_city();
+    city["policy"] = json!({ "pings": { "speling": 1 } });
+    let answer = rest.post("/v1/cities", &rest.admin(), &city).await;
+    assert_eq!(answer.problem(400, "unknown_field")["pointer"], "/policy/pings/speling");
+    city["policy"] = json!({ "offer_ttl_s": "long" });
+    let answer = rest.post("/v1/cities", &rest.admin(), &city).await;
+    assert_eq!(answer.problem(400, "wrong_type")["pointer"], "/policy/offer_ttl_s");
     let mut city = rest.new_city();
     city["boundary"][2] = json!({ "lat": 95, "lon": 1 });
     let answer = rest.post("/v1/cities", &rest.admin(), &city).await;

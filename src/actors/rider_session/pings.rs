@@ -93,7 +93,8 @@ impl PingJudge {
         situation: Situation,
         track: &Arc<Track>,
     ) -> Judged {
-        self.skew.frame(now, sent_at, pings.iter().map(|ping| (ping.seq, ping.at)));
+        let most_ms = i64::from(self.rules.pings.max_skew_s) * 1_000;
+        self.skew.frame(now, sent_at, pings.iter().map(|ping| (ping.seq, ping.at)), most_ms);
         let mut judged = Judged { points: Vec::with_capacity(pings.len()), ..Judged::default() };
         let mut state = track.hygiene();
         if std::mem::take(&mut self.area_is_new) {

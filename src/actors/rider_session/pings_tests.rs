@@ -81,7 +81,7 @@ fn every_bad_point_gets_its_reason_and_the_good_ones_pass() {
     let expected = [
         (1, "out_of_world"),
         (2, "null_island"),
-        (3, "out_of_world"),
+        (3, "no_fix"),
         (4, "future"),
         (5, "too_old"),
         (6, "duplicate"),
@@ -93,6 +93,29 @@ fn every_bad_point_gets_its_reason_and_the_good_ones_pass() {
     assert_eq!(reasons(&judged), expected);
     assert_eq!((track.received_to(), judged.accepted), (7, 1));
     assert!(judged.kept.is_empty(), "unless the city wants them");
+}
+
+/// What a reviewer did to a running engine: one of six frames bears a time of sending nine days ahead.
+#[test]
+fn one_invented_time_of_sending_costs_no_points() {
+    let (track, mut judge) = (track(), by(PingPolicy::default()));
+    judge.hello(NOW, NOW.as_millis());
+    for seq in 1..=6 {
+        let now = NOW + std::time::Duration::from_secs(5 * seq);
+        let wrong = if seq == 2 { 9 * 86_400_000 } else { 0 };
+        let point = Ping { at: now.as_millis() - 50, ..ping(seq, 0) };
+        let judged = judge.judge(&[point], Some(now.as_millis() + wrong), now, ON, &track);
+        assert_eq!((judged.accepted, judged.late, reasons(&judged)), (1, 0, vec![]), "{seq}");
+    }
+}
+
+#[test]
+fn a_radius_without_end_is_inaccurate_also_where_it_is_too_great_for_its_type() {
+    let frame = r#"{"type":"pings","pings":[{"seq":1,"at":1,"lat":1,"lon":2,"accuracy_m":1e39}]}"#;
+    let Ok(crate::wire::rider::Up::Pings { pings, .. }) = crate::wire::frames::up_from_json(frame) else { panic!() };
+    let wide = Ping { accuracy_m: pings[0].accuracy_m, ..ping(1, 0) };
+    let judged = by(PingPolicy::default()).judge(&[wide], None, NOW, ON, &track());
+    assert_eq!(reasons(&judged), [(1, "inaccurate")]);
 }
 
 #[test]

@@ -47,6 +47,8 @@ pub struct Protocol {
     max_points: usize,
     max_bad_frames: u32,
     bad_frames: u32,
+    /// Whether the device was told that its points came before `welcome`.
+    told_to_wait: bool,
     answers: Answers,
     duty: Duty,
     /// The duty requests that wait, oldest first: their answers may overtake each other, and the newest one holds.
@@ -146,6 +148,7 @@ impl Protocol {
             max_points: options.max_points,
             max_bad_frames: options.max_bad_frames,
             bad_frames: 0,
+            told_to_wait: false,
             answers: Answers::new(options.max_in_flight, options.remembered_answers),
             duty: Duty::Off,
             duty_asked: Vec::new(),
@@ -212,6 +215,7 @@ impl Protocol {
             }
             (Up::Hello(_), _) => Err(BadFrame::new(frame::ALREADY_LIVE, "hello comes once per connection")),
             (_, Phase::AwaitingHello) => Err(BadFrame::new(frame::HELLO_FIRST, "the first frame must be hello")),
+            (Up::Pings { .. }, Phase::Joining) => Ok(self.points_came_early()),
             (_, Phase::Joining) => Err(BadFrame::new(frame::NOT_WELCOME_YET, "wait for welcome")),
             (Up::Pings { pings, oldest, sent_at }, _) => {
                 if pings.len() > self.max_points {

@@ -102,6 +102,24 @@ fn hello_comes_first_and_once_and_nothing_before_welcome() {
 }
 
 #[test]
+fn points_before_welcome_are_answered_once_and_end_nothing() {
+    let options = Options::default();
+    let mut protocol = Protocol::new(&options, Sealer::new(&[1; 32]));
+    assert!(matches!(protocol.frame(NOW, hello()), Step::Join(_)));
+    let pings = || up(json!({"type": "pings", "pings": [{"seq": 1, "at": 1, "lat": 12.9, "lon": 77.5}]}));
+    assert_eq!(code(protocol.frame(NOW, pings())), "not_welcome_yet");
+    for _ in 0..2 * options.max_bad_frames {
+        assert!(matches!(protocol.frame(NOW, pings()), Step::Nothing));
+    }
+    // Other frames still count.
+    let duty = || up(json!({"type": "duty", "id": "1", "state": "on"}));
+    for _ in 1..options.max_bad_frames {
+        assert_eq!(code(protocol.frame(NOW, duty())), "not_welcome_yet");
+    }
+    assert!(matches!(protocol.frame(NOW, duty()), Step::End(_)));
+}
+
+#[test]
 fn a_device_id_that_postgres_could_not_store_is_refused() {
     let mut protocol = Protocol::new(&Options::default(), Sealer::new(&[1; 32]));
     let Ok(Up::Hello(hello)) = hello() else { panic!() };

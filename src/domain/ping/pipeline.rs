@@ -8,7 +8,7 @@
 //! | duplicate | what came before, wherever the rider is by now, `duplicate` | |
 //! | off_duty | where nobody may look; before anything could remember it, `off_duty` | |
 //! | bad_clock | times that would be guessed, `bad_clock` | `max_skew_s` |
-//! | no_fix | what the receiver calls invalid, `no_fix` | |
+//! | no_fix | no position, or one that the receiver calls invalid, `no_fix` | |
 //! | out_of_world | not finite, no place on earth, `out_of_world` | |
 //! | null_island | around 0, 0, `null_island` | |
 //! | inaccurate | too wide a radius, `inaccurate` | `max_accuracy_m` |

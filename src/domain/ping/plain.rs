@@ -25,13 +25,14 @@ pub(super) const fn bad_clock(raw: &RawPoint, facts: &Facts<'_>, _: &Hygiene) ->
     if raw.skew_ms.unsigned_abs() > most { Err(Reason::BadClock) } else { Ok(()) }
 }
 
-/// A negative accuracy: Core Location says with it that latitude and longitude are not valid
+/// No position, or a negative accuracy: Core Location says with it that latitude and longitude are not valid
 /// (`CLLocation.horizontalAccuracy`).
 pub(super) fn no_fix(raw: &RawPoint, _: &Facts<'_>, _: &Hygiene) -> Result<(), Reason> {
-    if raw.accuracy_m.is_some_and(|metres| metres < 0.0) { Err(Reason::NoFix) } else { Ok(()) }
+    let none = raw.lat.is_nan() || raw.lon.is_nan() || raw.accuracy_m.is_some_and(|metres| metres < 0.0);
+    if none { Err(Reason::NoFix) } else { Ok(()) }
 }
 
-/// Not numbers, or no place on earth: the code that [`crate::domain::position::Position::new`] gives.
+/// Not finite, or no place on earth: the code that [`crate::domain::position::Position::new`] gives.
 pub(super) const fn out_of_world(error: PositionError) -> Reason {
     match error {
         PositionError::OutOfWorld => Reason::OutOfWorld,
@@ -45,10 +46,12 @@ pub(super) fn null_island(trial: &mut Trial, _: &Facts<'_>, _: &mut Hygiene) -> 
     if lat.abs() < ISLAND_DEG && lon.abs() < ISLAND_DEG { Err(Reason::NullIsland) } else { Ok(()) }
 }
 
-/// A radius beyond `max_accuracy_m`: a cell's fix rather than a receiver's. An unknown one is let through.
+/// A radius beyond `max_accuracy_m`, also an infinite one: a cell's fix rather than a receiver's. An unknown one is let
+/// through.
 pub(super) fn inaccurate(trial: &mut Trial, facts: &Facts<'_>, _: &mut Hygiene) -> Result<(), Reason> {
-    let most = facts.policy.max_accuracy_m;
-    if most > 0 && f64::from(trial.radius_m) > f64::from(most) { Err(Reason::Inaccurate) } else { Ok(()) }
+    let most = f64::from(facts.policy.max_accuracy_m);
+    let wide = trial.raw.accuracy_m.is_some_and(|metres| f64::from(metres) > most);
+    if most > 0.0 && wide { Err(Reason::Inaccurate) } else { Ok(()) }
 }
 
 /// What the platform says was made up is flagged or refused.

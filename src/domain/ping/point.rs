@@ -13,7 +13,7 @@ named_enum! {
         Duplicate = "duplicate",
         /// The device's clock is further off than is corrected.
         BadClock = "bad_clock",
-        /// The receiver says that its position is not valid.
+        /// There is no position, or the receiver says that it is not valid.
         NoFix = "no_fix",
         /// No place on earth.
         OutOfWorld = "out_of_world",
@@ -61,9 +61,9 @@ pub struct RawPoint {
     pub device_at: Timestamp,
     /// What must be added to device time, milliseconds.
     pub skew_ms: i64,
-    /// Degrees north.
+    /// Degrees north; no number when there is no position.
     pub lat: f64,
-    /// Degrees east.
+    /// Degrees east; the same.
     pub lon: f64,
     /// Radius of 68 % confidence, metres.
     pub accuracy_m: Option<f32>,

@@ -9,8 +9,13 @@
 //! Two things look like each other: a clock that was set back, and a frame that was long on the way; and where the device
 //! does not say when it sent a frame, a clock that was set back and a frame of old points. So an error that seems to have
 //! grown by more than [`STEP_MS`] is believed after [`CONFIRM`] frames that agree, and without a time of sending only when
-//! a point with a higher number bore an earlier time. An error that has become smaller needs no proof where the device
-//! says when it sent the frame; the time of a point might be nonsense, and needs it.
+//! a point with a higher number bore an earlier time.
+//!
+//! One time of sending may be nonsense too, and what it would cost is the points of several frames, told as refused for
+//! ever. So a step is believed at once only where the points of the same frame prove it: the clock was set forward when the
+//! estimate that is in force would have them come from the future, and back when a higher number bears an earlier time and
+//! the newest point is as fresh as the frame says. A step beyond the error that is corrected at all proves nothing but
+//! itself, and always needs [`CONFIRM`] frames.
 
 use crate::domain::time::Timestamp;
 
@@ -43,6 +48,17 @@ pub struct Skew {
     before_step: Option<(u64, i64)>,
 }
 
+/// What the points of a frame say about the time that it gives for its sending.
+#[derive(Clone, Copy, Debug)]
+struct Witness {
+    /// None of them is later than that time.
+    agrees: bool,
+    /// By the correction in force the latest of them comes from the future.
+    ahead: bool,
+    /// A higher number bore an earlier time, and the newest point was recorded just then.
+    back: bool,
+}
+
 /// Samples that say that the clock was set.
 #[derive(Clone, Copy, Debug)]
 struct Doubt {
@@ -56,26 +72,44 @@ struct Doubt {
 impl Skew {
     /// The device says what time it is.
     pub fn hello(&mut self, now: Timestamp, device_ms: i64) {
-        self.sample(now, device_ms, true, 0);
+        self.first(now, now.as_millis().saturating_sub(device_ms));
     }
 
     /// A frame of points: its time of sending where the device tells it, and `(number, device time)` of its points.
-    pub fn frame(&mut self, now: Timestamp, sent_ms: Option<i64>, points: impl Iterator<Item = (u64, i64)>) {
+    /// `most_ms` is the greatest error that is corrected, milliseconds.
+    pub fn frame(
+        &mut self,
+        now: Timestamp,
+        sent_ms: Option<i64>,
+        points: impl Iterator<Item = (u64, i64)>,
+        most_ms: i64,
+    ) {
         let after = self.newest.map_or(0, |(seq, _)| seq);
-        let mut newer = None;
+        let (mut newer, mut latest, mut went_back) = (None, None, false);
         for (seq, at) in points.filter(|(seq, _)| *seq <= i64::MAX as u64) {
+            latest = latest.max(Some(at));
             match self.newest {
                 Some((highest, _)) if seq <= highest => continue,
-                Some((_, last)) if at < last.saturating_sub(UNORDERED_MS) => self.set_back = true,
+                Some((_, last)) if at < last.saturating_sub(UNORDERED_MS) => went_back = true,
                 _ => {}
             }
             self.newest = Some((seq, at));
             newer = Some(at);
         }
+        self.set_back |= went_back;
         match (sent_ms, newer) {
-            (Some(sent), _) => self.sample(now, sent, true, after),
+            (Some(sent), _) => {
+                let ahead =
+                    latest.is_some_and(|at| at.saturating_add(self.applied) > now.as_millis().saturating_add(STEP_MS));
+                let witness = Witness {
+                    agrees: latest.is_some_and(|at| at <= sent.saturating_add(UNORDERED_MS)),
+                    ahead,
+                    back: went_back && newer.is_some_and(|at| at >= sent.saturating_sub(STEP_MS)),
+                };
+                self.sample(now, sent, Some(witness), after, most_ms);
+            }
             // The newest point is at best as old as the frame was long on the way.
-            (None, Some(at)) => self.sample(now, at, false, after),
+            (None, Some(at)) => self.sample(now, at, None, after, most_ms),
             (None, None) => {}
         }
     }
@@ -92,13 +126,16 @@ impl Skew {
         self.before_step.filter(|(last, _)| seq <= *last).map_or(self.applied, |(_, old)| old)
     }
 
-    /// `exact`: of the time of sending, and not of a point that may be old.
-    fn sample(&mut self, now: Timestamp, device_ms: i64, exact: bool, after: u64) {
+    fn first(&mut self, now: Timestamp, sample: i64) {
+        self.least = Some((sample, now));
+        self.apply(sample);
+    }
+
+    /// `witness`: of the time of sending, and not of a point that may be old.
+    fn sample(&mut self, now: Timestamp, device_ms: i64, witness: Option<Witness>, after: u64, most_ms: i64) {
         let sample = now.as_millis().saturating_sub(device_ms);
         let Some((least, taken)) = self.least else {
-            self.least = Some((sample, now));
-            self.apply(sample);
-            return;
+            return self.first(now, sample);
         };
         let expected = least.saturating_add(now.millis_since(taken).max(0) / DRIFT);
         let more = sample.saturating_sub(expected);
@@ -109,12 +146,21 @@ impl Skew {
                 self.least = Some((sample, now));
             }
             self.apply(sample.min(expected));
-        } else if more < 0 && exact {
+        } else if witness.is_some_and(|witness| self.is_proven(witness, sample, more, most_ms)) {
             self.step(now, sample, after);
-        } else if more < 0 || exact || self.set_back {
+        } else if more < 0 || witness.is_some() || self.set_back {
             self.suspect(now, sample, after);
         }
         // Otherwise it is an old point.
+    }
+
+    /// Whether one frame is enough to believe that the clock was set.
+    const fn is_proven(&self, witness: Witness, sample: i64, more: i64, most_ms: i64) -> bool {
+        let most = most_ms.unsigned_abs();
+        let told = if more < 0 { witness.ahead } else { witness.back };
+        // By an error that is not corrected every point is refused: with another one there is nothing to lose.
+        let hopeless = self.applied.unsigned_abs() > most;
+        witness.agrees && sample.unsigned_abs() <= most && (told || hopeless)
     }
 
     fn suspect(&mut self, now: Timestamp, sample: i64, after: u64) {

@@ -8,6 +8,9 @@ const NOW: i64 = 1_900_000_000_000;
 /// A phone's network: some milliseconds that a frame may take.
 const DELAYS: [i64; 8] = [120, 60, 340, 80, 210, 95, 1_500, 70];
 
+/// The greatest error that is corrected: two days.
+const MOST: i64 = 48 * 3_600_000;
+
 /// A device that pings every 5 s, and what the server makes of it.
 struct Device {
     skew: Skew,
@@ -31,7 +34,7 @@ impl Device {
         let points: Vec<(u64, i64)> = ages.iter().zip(self.seq + 1..).map(|(age, seq)| (seq, sent - age)).collect();
         self.seq += ages.len() as u64;
         let delay = DELAYS[(self.seq % 8) as usize];
-        self.skew.frame(Timestamp::from_millis(self.now + delay), self.tells.then_some(sent), points.into_iter());
+        self.skew.frame(Timestamp::from_millis(self.now + delay), self.tells.then_some(sent), points.into_iter(), MOST);
     }
 
     fn ping(&mut self, times: usize) {
@@ -145,7 +148,7 @@ fn a_jam_of_the_network_ends_with_the_next_fast_frame() {
     for late in [9_000, 9_500, 10_000, 9_200] {
         device.now += 5_000;
         let sent = device.now - late;
-        device.skew.frame(Timestamp::from_millis(device.now), Some(sent), std::iter::empty());
+        device.skew.frame(Timestamp::from_millis(device.now), Some(sent), std::iter::empty(), MOST);
     }
     assert_eq!(device.skew.now_ms(), 9_000, "four frames that agree look like a clock that was set back");
     device.ping(2);
@@ -164,6 +167,86 @@ fn a_slow_drift_is_followed_for_a_day_in_both_directions() {
     }
 }
 
+/// A time of sending that is nonsense, once: the points of its frame are right.
+#[test]
+fn one_invented_time_of_sending_changes_nothing() {
+    const DAY: i64 = 86_400_000;
+    for wrong in [9 * DAY, -9 * DAY, 3_600_000, -3_600_000, 8_000, i64::MAX / 2, i64::MIN / 2] {
+        let mut device = Device::new(0, true);
+        device.ping(2);
+        for _ in 0..4 {
+            device.now += 5_000;
+            device.seq += 1;
+            let point = (device.seq, device.now - 30);
+            device.skew.frame(
+                Timestamp::from_millis(device.now + 80),
+                Some(device.now + wrong),
+                [point].into_iter(),
+                MOST,
+            );
+            assert_eq!((device.skew.now_ms(), device.skew.of(device.seq)), (0, 0), "{wrong}");
+            device.ping(1);
+            assert_eq!(device.skew.now_ms(), 0, "{wrong}");
+        }
+    }
+}
+
+#[test]
+fn a_point_later_than_its_frame_proves_no_step() {
+    let mut device = Device::new(0, true);
+    device.ping(2);
+    let (now, sent) = (Timestamp::from_millis(device.now + 5_080), device.now + 5_000 + 600_000);
+    device.skew.frame(now, Some(sent), [(3, sent + 10_000)].into_iter(), MOST);
+    assert_eq!(device.skew.now_ms(), 0);
+}
+
+#[test]
+fn an_error_that_is_not_corrected_is_believed_when_frames_agree_and_left_at_once() {
+    let mut device = Device::new(0, true);
+    device.ping(5);
+    device.error = MOST + 60_000;
+    for _ in 1..CONFIRM {
+        device.ping(1);
+        assert_eq!(device.skew.now_ms(), 0);
+    }
+    device.ping(1);
+    assert!((0..=JITTER_MS).contains(&device.off()));
+    // The clock is put right: points were refused until then, and there is nothing to lose.
+    device.error = 0;
+    device.ping(1);
+    assert!((0..=JITTER_MS).contains(&device.off()), "{}", device.off());
+
+    let mut device = Device::new(9 * 86_400_000, true);
+    device.error = 0;
+    device.ping(1);
+    assert_eq!(device.skew.now_ms(), 0, "only hello was wrong");
+}
+
+#[test]
+fn a_clock_that_was_set_back_is_followed_at_once_where_points_prove_it() {
+    for step in [-8_000, -3_600_000] {
+        let mut device = Device::new(20_000, true);
+        device.ping(10);
+        let before = device.seq;
+        device.error += step;
+        device.ping(1);
+        assert!((0..=2_000).contains(&device.off()), "{step}: {}", device.off());
+        assert!((device.skew.of(before) + 20_000).abs() <= JITTER_MS, "{step}");
+    }
+    // A frame that was long on the way bears times that rise, and an old point under a higher number is no fresh one.
+    let mut device = Device::new(0, true);
+    device.ping(10);
+    device.now += 5_000;
+    let at = device.now - 60;
+    device.skew.frame(Timestamp::from_millis(device.now + 40_000), Some(device.now), [(11, at)].into_iter(), MOST);
+    assert_eq!(device.skew.now_ms(), 0);
+    device.seq = 11;
+    device.now += 40_000;
+    let (now, sent) = (Timestamp::from_millis(device.now), device.now - 20_000);
+    device.skew.frame(now, Some(sent), [(12, device.now - 3_600_000)].into_iter(), MOST);
+    assert_eq!(device.skew.now_ms(), 0);
+}
+
 proptest! {
     #[test]
     fn no_numbers_break_it(
@@ -172,7 +255,7 @@ proptest! {
     ) {
         let mut skew = Skew::default();
         for (now, sent, points) in frames {
-            skew.frame(Timestamp::from_millis(now), sent, points.into_iter());
+            skew.frame(Timestamp::from_millis(now), sent, points.into_iter(), MOST);
             let _ = (skew.now_ms(), skew.of(7));
         }
     }

@@ -164,11 +164,17 @@ impl PingPolicy {
         if !(1..=365).contains(&self.keep_refused_days) {
             return bad("pings.keep_refused_days", "must lie in 1..=365");
         }
-        if self.pickup_interval_s == 0 {
-            return bad("pings.pickup_interval_s", "must be at least 1");
+        if self.idle_store_move_m > 100_000 {
+            return bad("pings.idle_store_move_m", "must not exceed 100,000");
         }
-        if self.still_interval_s == 0 {
-            return bad("pings.still_interval_s", "must be at least 1");
+        if !(1..=3_600).contains(&self.pickup_interval_s) {
+            return bad("pings.pickup_interval_s", "must lie in 1..=3,600");
+        }
+        if !(1..=3_600).contains(&self.still_interval_s) {
+            return bad("pings.still_interval_s", "must lie in 1..=3,600");
+        }
+        if self.still_after_s > 86_400 {
+            return bad("pings.still_after_s", "must not exceed 86,400");
         }
         Ok(())
     }
@@ -197,6 +203,11 @@ mod tests {
             (PingPolicy { rest_radius_m: 1_001, ..policy() }, "pings.rest_radius_m"),
             (PingPolicy { idle_store_every_s: 3_601, ..policy() }, "pings.idle_store_every_s"),
             (PingPolicy { keep_refused_days: 0, ..policy() }, "pings.keep_refused_days"),
+            (PingPolicy { idle_store_move_m: 100_001, ..policy() }, "pings.idle_store_move_m"),
+            (PingPolicy { pickup_interval_s: u32::MAX, ..policy() }, "pings.pickup_interval_s"),
+            (PingPolicy { pickup_interval_s: 0, ..policy() }, "pings.pickup_interval_s"),
+            (PingPolicy { still_interval_s: 3_601, ..policy() }, "pings.still_interval_s"),
+            (PingPolicy { still_after_s: 86_401, ..policy() }, "pings.still_after_s"),
             (PingPolicy { max_per_s: f64::NAN, ..policy() }, "pings.max_per_s"),
         ] {
             assert_eq!(policy.validate().map_err(|bad| bad.field), Err(field));

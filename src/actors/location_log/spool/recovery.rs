@@ -1,7 +1,9 @@
 //! What an earlier engine left in the spool: the whole batches go on, damaged ones are set aside, and the points of all are
 //! told. Blocks: it reads every byte.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
+
+use uuid::Uuid;
 
 use super::{
     Entry, Ledger, SpoolError, SpoolOptions, SpooledTracks,
@@ -9,6 +11,9 @@ use super::{
     frame::{Damage, Header},
 };
 use crate::{domain::time::Timestamp, store::location_logs::CopyBatch};
+
+/// Between two attempts to read a file.
+const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(250)];
 
 /// What was found.
 pub struct Recovered {
@@ -43,7 +48,7 @@ pub fn recover(folder: &Folder, options: &SpoolOptions, now: Timestamp) -> Resul
             }
         };
         let finished = matches!(kind, Kind::Batch(_));
-        let changed = match read(&path, id) {
+        let changed = match read_patiently(&path, id) {
             Ok((header, _)) if finished && header.spooled_at < oldest => {
                 found.put_aside(folder, number, &header, Aside::Expired, bytes)
             }
@@ -53,6 +58,12 @@ pub fn recover(folder: &Folder, options: &SpoolOptions, now: Timestamp) -> Resul
             }
             Err(ReadError::Damaged { damage: Damage::Form, .. }) => {
                 tracing::error!(file = %path.display(), "left in the spool: a newer program wrote it");
+                found.ledger.set_aside(bytes);
+                Ok(())
+            }
+            Err(ReadError::Io(error)) => {
+                // Its bytes may be whole: that a disk does not answer is no damage.
+                tracing::error!(file = %path.display(), %error, "left in the spool until the next start: it cannot be read");
                 found.ledger.set_aside(bytes);
                 Ok(())
             }
@@ -73,6 +84,20 @@ pub fn recover(folder: &Folder, options: &SpoolOptions, now: Timestamp) -> Resul
         changed.map_err(SpoolError::unusable("a file cannot be renamed or removed", &path))?;
     }
     Ok(found)
+}
+
+/// A disk that is asked again may answer.
+fn read_patiently(path: &Path, id: Uuid) -> Result<(Header, CopyBatch), ReadError> {
+    for pause in PAUSES {
+        match read(path, id) {
+            Err(ReadError::Io(error)) => {
+                tracing::warn!(file = %path.display(), %error, "a file of the spool cannot be read; trying again");
+                std::thread::sleep(pause);
+            }
+            read => return read,
+        }
+    }
+    read(path, id)
 }
 
 impl Recovered {

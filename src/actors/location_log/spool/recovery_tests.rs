@@ -137,6 +137,27 @@ fn a_damaged_batch_is_set_aside_and_the_others_go_on() {
 }
 
 #[test]
+fn a_file_that_cannot_be_read_is_no_damage_and_is_tried_again_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = Folder::open(dir.path()).unwrap();
+    for number in [1, 2] {
+        folder.put(number, id(number), &rows(1, number..=number), NOW, None).unwrap();
+    }
+    // What the disk refuses to read: a folder stands in the place of the file for a while.
+    let (path, away) = (dir.path().join(format!("{:016}-{}.points", 1, id(1))), dir.path().join("away"));
+    fs::rename(&path, &away).unwrap();
+    fs::create_dir(&path).unwrap();
+    let mut found = recover(&folder, &options(dir.path()), NOW).unwrap();
+    assert_eq!((line(&mut found.ledger), found.aside), (vec![2], vec![]));
+    assert!(path.exists(), "it keeps its name");
+    fs::remove_dir(&path).unwrap();
+    fs::rename(&away, &path).unwrap();
+    let mut found = recover(&folder, &options(dir.path()), NOW).unwrap();
+    assert_eq!(line(&mut found.ledger), [1, 2]);
+    assert_eq!(seqs(&found.tracks, 1), [1, 2]);
+}
+
+#[test]
 fn a_file_under_another_name_is_not_taken_for_its_batch() {
     let dir = tempfile::tempdir().unwrap();
     let folder = Folder::open(dir.path()).unwrap();

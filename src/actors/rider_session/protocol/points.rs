@@ -2,15 +2,21 @@
 
 use std::sync::Arc;
 
-use super::Protocol;
+use super::{Protocol, Step};
 use crate::{
     actors::{
         city::PingRules,
         location_log::LogPoint,
-        rider_session::pings::{Judged, log_point},
+        rider_session::{
+            convert,
+            pings::{Judged, log_point},
+        },
     },
     domain::{duty::Duty, ping::point::Situation, rider::Vehicle, time::Timestamp},
-    wire::rider::{Ping, RefusedPing},
+    wire::{
+        codes::frame,
+        rider::{Ping, RefusedPing},
+    },
 };
 
 impl Protocol {
@@ -46,6 +52,15 @@ impl Protocol {
         let told = told.map(|(seq, reason)| RefusedPing { seq: *seq, reason: reason.as_str().to_owned() });
         self.acks.took(pings.len(), told);
         Some(judged)
+    }
+
+    /// Points before `welcome`: a device whose app does not wait for it sends them at its usual pace, for as long as the
+    /// city takes. It is told once, and keeps them: they are not acknowledged.
+    pub(super) fn points_came_early(&mut self) -> Step {
+        if std::mem::replace(&mut self.told_to_wait, true) {
+            return Step::Nothing;
+        }
+        Step::Say(convert::error(None, frame::NOT_WELCOME_YET, "wait for welcome"))
     }
 
     /// What the rider does may have changed.
