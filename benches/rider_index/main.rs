@@ -4,9 +4,11 @@
 
 mod city;
 mod fleet;
-mod machine;
 mod redis;
 mod rivals;
+
+#[path = "../common/mod.rs"]
+mod common;
 
 use std::{
     hint::black_box,
@@ -200,12 +202,13 @@ fn city_table(effort: &Effort) -> Anyhow<()> {
 fn memory_of(mut rival: impl Rival, n: usize) -> Anyhow<f64> {
     let mut fleet = Fleet::new(n, Life::City);
     let (first, round) = (fleet.first(), fleet.round());
-    let before = machine::resident().ok_or("no VmRSS")?;
+    let resident = || common::process::resident(std::process::id().cast_signed());
+    let before = resident()?;
     rival.put(&first)?;
     rival.put(&round)?;
-    let grown = machine::resident().ok_or("no VmRSS")? - before;
+    let grown = resident()?.saturating_sub(before);
     black_box(&rival);
-    Ok(grown / n as f64)
+    Ok(grown as f64 / n as f64)
 }
 
 fn ask_memory(rival: &str, n: usize) -> Anyhow<String> {
@@ -241,7 +244,10 @@ fn main() -> Anyhow<()> {
     let effort = Effort::from(&arguments)?;
     let redis = Server::start()?;
     let redis_version = redis.as_ref().map_or("is not installed: left out".to_owned(), |redis| redis.version.clone());
-    machine::header(&[("rstar", machine::locked("rstar")), ("Redis", redis_version)]);
+    let surroundings = common::Surroundings::begin(
+        &format!("cargo bench --bench rider_index -- {}", arguments.join(" ")),
+        &[("rstar", common::crate_version("rstar")), ("Redis", redis_version)],
+    );
     println!(
         "city      30 km, riders move {STEP_M} m per ping in any order; {} searches where riders are",
         effort.searches
@@ -251,6 +257,6 @@ fn main() -> Anyhow<()> {
     memory_table(&effort, redis.as_ref())?;
     redis.map_or(Ok(()), Server::stop)?;
     city_table(&effort)?;
-    machine::load();
+    surroundings.end();
     Ok(())
 }

@@ -98,11 +98,6 @@ impl Track {
         self.change(|progress| progress.expect(oldest));
     }
 
-    /// Numbers below `oldest` never come any more.
-    pub fn note_gone(&self, oldest: u64) {
-        self.expect(Some(oldest));
-    }
-
     /// A point was refused.
     pub fn note_received(&self, seq: u64) {
         self.change(|progress| progress.refused(seq));
@@ -140,11 +135,6 @@ impl Track {
     /// `hello`.
     pub fn note_dropped(&self, seq: u64) {
         self.change(|progress| progress.dropped(seq));
-    }
-
-    /// The same of every point that is on its way.
-    pub fn note_lost(&self) {
-        self.change(Progress::dropped_all);
     }
 
     /// Whether points were dropped that are wanted again.
@@ -252,7 +242,7 @@ mod tests {
         let track = track();
         (1..=3).for_each(|seq| track.note_accepted(seq, None));
         track.note_stored(1);
-        track.note_lost();
+        (2..=3).for_each(|seq| track.note_dropped(seq));
         track.reopen(None);
         assert_eq!((track.received_to(), track.stored_to()), (1, 1));
         // It was on its way after all.

@@ -139,7 +139,7 @@ mod tests {
     fn nothing_follows_when_points_were_dropped() {
         let (mut acks, track) = (Acks::default(), track());
         took(&mut acks, &track, 1..=60);
-        track.note_lost();
+        (1..=60).for_each(|seq| track.note_dropped(seq));
         assert_eq!(acks.due(&track), Due::Regular);
         assert!(acks.take(&track).is_some());
         assert_eq!(acks.due(&track), Due::Never);

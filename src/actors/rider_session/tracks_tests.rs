@@ -53,7 +53,7 @@ fn a_run_that_lost_points_begins_behind_what_is_stored() {
     (4..=5).for_each(|seq| track.note_accepted(seq, None));
     (4..=5).for_each(|seq| track.note_stored(seq));
     track.note_accepted(9, None);
-    track.note_lost();
+    track.note_dropped(9);
     let (again, known) = open(&tracks, 1, 1);
     assert!(known);
     assert_eq!((again.received_to(), again.stored_to()), (8, 8));

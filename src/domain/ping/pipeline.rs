@@ -35,7 +35,7 @@ use super::{
     rest::{Rest, rest},
     teleport::{Believed, teleport},
 };
-use crate::domain::{policy::PingPolicy, position::Position, time::Timestamp};
+use crate::domain::{position::Position, time::Timestamp};
 
 /// A filter that needs no place.
 type Plain = fn(&RawPoint, &Facts<'_>, &Hygiene) -> Result<(), Reason>;
@@ -149,12 +149,6 @@ impl Hygiene {
     /// Takes out the newest point when it was left out: what was remembered of it goes to another run, and the point does not.
     pub fn take_left_out(&mut self) -> Option<Accepted> {
         self.density.take_left_out()
-    }
-
-    /// Whether the rider stands still: has been within the noise of one place for `still_after_s`, and was heard of since.
-    #[must_use]
-    pub fn is_still(&self, now: Timestamp, policy: &PingPolicy) -> bool {
-        self.rest.is_some_and(|rest| rest.is_still(now, policy))
     }
 
     /// The city's boundary is another one.

@@ -126,11 +126,6 @@ impl Progress {
         }
     }
 
-    /// No outstanding point will be stored unless it comes again.
-    pub fn dropped_all(&mut self) {
-        self.dropped.clone_from(&self.outstanding);
-    }
-
     /// Whether points were dropped that are wanted again.
     #[must_use]
     pub const fn has_dropped(&self) -> bool {

@@ -120,9 +120,10 @@ fn both(progress: &mut Progress, model: &mut Model, event: Event) {
             }
         }
         Event::DroppedAll => {
-            progress.dropped_all();
-            let all = model.numbers.values_mut().filter(|state| **state == Outstanding);
-            all.for_each(|state| *state = Dropped);
+            for (seq, state) in model.numbers.iter_mut().filter(|(_, state)| **state == Outstanding) {
+                progress.dropped(*seq);
+                *state = Dropped;
+            }
         }
         Event::Reopen => {
             progress.reopen();

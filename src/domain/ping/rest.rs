@@ -3,14 +3,12 @@
 //! (Amazon Location's accuracy-based filter and Traccar's `filter.distance` leave such points out; here they are the sign
 //! that the rider is still there.)
 
-use std::time::Duration;
-
 use super::{
     ground::{Mark, east_deg, metres},
     pipeline::{Hygiene, Trial},
     point::{Facts, Reason, flags},
 };
-use crate::domain::{policy::PingPolicy, position::Position, time::Timestamp};
+use crate::domain::{policy::PingPolicy, position::Position};
 
 /// Reported radii of 68 % that a place of rest is wide: nine of ten points of a receiver at rest lie within.
 const WIDE: f64 = 1.5;
@@ -28,8 +26,6 @@ const MEAN_OF: u32 = 8;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rest {
     here: Position,
-    since: Timestamp,
-    last: Timestamp,
     points: u32,
     /// The point before was an outlier.
     strayed: bool,
@@ -48,7 +44,7 @@ enum Lies {
 
 impl Rest {
     const fn begin(point: &Mark) -> Self {
-        Self { here: point.here, since: point.at, last: point.at, points: 1, strayed: false }
+        Self { here: point.here, points: 1, strayed: false }
     }
 
     fn sees(&self, point: &Mark, speed_mps: Option<f32>, policy: &PingPolicy) -> Lies {
@@ -72,12 +68,6 @@ impl Rest {
         // Between two places on earth there is one.
         self.here = Position::new(lat, lon).unwrap_or(point.here);
     }
-
-    /// Whether the rider has stood here for `still_after_s`, and was heard of within that time.
-    pub(super) fn is_still(&self, now: Timestamp, policy: &PingPolicy) -> bool {
-        let after = Duration::from_secs(policy.still_after_s.into());
-        policy.rest_radius_m > 0 && now.since(self.since) >= after && now.since(self.last) <= after
-    }
 }
 
 /// Puts the dot where the rider is, or rests; refuses nothing.
@@ -93,7 +83,6 @@ pub(super) fn rest(trial: &mut Trial, facts: &Facts<'_>, state: &mut Hygiene) ->
         return Ok(());
     };
     rest.strayed = lies == Lies::Astray;
-    rest.last = point.at;
     if lies == Lies::Within {
         rest.add(&point);
     }
@@ -105,6 +94,7 @@ pub(super) fn rest(trial: &mut Trial, facts: &Facts<'_>, state: &mut Hygiene) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::time::Timestamp;
 
     fn mark(lat: f64, lon: f64, second: i64) -> Mark {
         Mark { here: Position::new(lat, lon).unwrap(), at: Timestamp::from_millis(second * 1_000), radius_m: 12.0 }
@@ -140,15 +130,5 @@ mod tests {
         let strayed = Rest { strayed: true, ..rest };
         assert_eq!(strayed.sees(&north(19.0), None, &policy), Lies::Away, "the second in a row");
         assert_eq!(rest.sees(&north(0.0), None, &PingPolicy { rest_radius_m: 0, ..policy }), Lies::Away);
-    }
-
-    #[test]
-    fn a_rider_is_still_after_a_while_and_as_long_as_there_are_points() {
-        let policy = PingPolicy::default();
-        let at = |s: i64| Timestamp::from_millis(s * 1_000);
-        let mut rest = Rest::begin(&mark(12.9, 77.6, 0));
-        rest.last = at(110);
-        assert!(!rest.is_still(at(119), &policy) && rest.is_still(at(120), &policy));
-        assert!(rest.is_still(at(230), &policy) && !rest.is_still(at(231), &policy), "nothing was heard since");
     }
 }
