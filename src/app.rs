@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{HttpServer, dev::Server};
+use actix_web::dev::Server;
 use tokio::sync::watch;
 
 use crate::{
@@ -26,7 +26,12 @@ use crate::{
     cache::{Cache, CacheError},
     clock::Clock,
     config::{Config, ConfigError},
-    http::{self, Deps, PageKey, auth::Tokens, connection::on_connect, reads::Reads},
+    http::{
+        self, Deps, PageKey,
+        auth::Tokens,
+        reads::Reads,
+        server::{Settings, serve},
+    },
     metrics::Metrics,
     push::{self, ProviderError},
     store::{
@@ -218,14 +223,13 @@ impl App {
             reads,
         };
         let limit = config.server.shutdown_limit();
-        let server = HttpServer::new(move || http::app(deps.clone()))
-            .on_connect(on_connect(config.connection.clone()))
-            .workers(threads(config.server.workers))
+        let settings = Settings {
+            workers: threads(config.server.workers),
             // What a session that does not hear its goodbye may take of the time for the end.
-            .shutdown_timeout((limit.as_secs() / 4).max(1))
-            .disable_signals()
-            .listen(listener)?
-            .run();
+            shutdown_timeout_s: (limit.as_secs() / 4).max(1),
+            connection: config.connection.clone(),
+        };
+        let server = serve(listener, move || http::app(deps.clone()), &settings)?;
         Ok(Self { address, server, stopping, db, log, launcher, metrics, limit })
     }
 

@@ -18,7 +18,7 @@ use crate::{
         city, location_log, mirror::MirrorOptions, operator_session, order_journal, push as wakes, rider_session,
         router,
     },
-    http::{self, auth::MIN_SECRET_BYTES, connection},
+    http::{self, auth::MIN_SECRET_BYTES, server::connection},
     push,
     store::contacts::Sealer,
 };

@@ -8,7 +8,6 @@ mod bulk;
 mod change;
 mod check;
 mod cities;
-pub mod connection;
 mod convert;
 mod disputes;
 mod explain;
@@ -31,6 +30,7 @@ pub mod problem;
 pub mod reads;
 mod riders;
 pub mod routes;
+pub mod server;
 mod sockets;
 mod stopping;
 mod storage;
@@ -108,7 +108,7 @@ pub struct Deps {
     pub reads: Reads,
 }
 
-/// The whole application, for `HttpServer::new(move || http::app(deps.clone()))` and for tests.
+/// The whole application, for [`server::serve`].
 pub fn app(
     deps: Deps,
 ) -> App<

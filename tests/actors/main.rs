@@ -18,3 +18,4 @@ mod played_city;
 mod push;
 mod rider_points;
 mod rider_sockets;
+mod socket_line;

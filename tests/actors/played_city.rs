@@ -3,12 +3,12 @@
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     sync::{Arc, Mutex, MutexGuard},
 };
 
 use actix::{Actor, ActorContext, Addr, Context, Handler, Message};
-use actix_web::{App, HttpRequest, HttpServer, web};
+use actix_web::{App, HttpRequest, web};
 use dispatch_engine::{
     actors::{
         city::{CityBody, CityHandle, CityMessage, Ending, Engaged, Life, PingRules, RuleBoard},
@@ -32,7 +32,7 @@ use dispatch_engine::{
         effect::Notice,
         view::{CitySnapshot, Counts},
     },
-    http::connection,
+    http::server::{Settings, connection, serve},
     metrics::Metrics,
     store::{Db, contacts::Sealer},
 };
@@ -227,7 +227,7 @@ impl Stage {
             sealer,
         );
         let operators = OperatorSocketDeps::new(20.0, &metrics, operator_session::Options::default(), stopping);
-        let server = HttpServer::new(move || {
+        let app = move || {
             let (riders, operators, handle) = (riders.clone(), operators.clone(), handle.clone());
             let rider = move |req: HttpRequest, payload: web::Payload, rider: web::Path<Uuid>| {
                 std::future::ready(rider_session::upgrade(&req, payload, RiderId(*rider), &riders))
@@ -236,12 +236,12 @@ impl Stage {
                 std::future::ready(operator_session::upgrade(&req, payload, handle.clone(), &operators))
             };
             App::new().route("/rider/{rider}", web::get().to(rider)).route("/operator", web::get().to(operator))
-        });
-        let small = connection::Options { user_timeout_ms: 500, send_buffer_bytes: 4_096 };
-        let server = server.on_connect(connection::on_connect(small)).workers(1).disable_signals();
-        let server = server.bind(("127.0.0.1", 0)).unwrap();
-        let address = server.addrs()[0];
-        actix_web::rt::spawn(server.run());
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let connection = connection::Options { user_timeout_ms: 500, send_buffer_bytes: 4_096 };
+        let server = serve(listener, app, &Settings { workers: 1, shutdown_timeout_s: 5, connection }).unwrap();
+        actix_web::rt::spawn(server);
         Self { db, address, router, code, stop, metrics, gate, rules, seen, city }
     }
 

@@ -1,9 +1,9 @@
 //! One server per test on a free port, with a database of its own.
 
-use std::sync::Arc;
+use std::{net::TcpListener, sync::Arc};
 
 use actix::Actor;
-use actix_web::{HttpServer, dev::ServerHandle};
+use actix_web::dev::ServerHandle;
 use dispatch_engine::{
     actors::{
         city::{CityHandle, Engaged, Life, RuleBoard},
@@ -20,6 +20,7 @@ use dispatch_engine::{
         self, Deps, PageKey,
         auth::Tokens,
         reads::{self, Reads},
+        server::{Settings, connection, serve},
     },
     metrics::Metrics,
     store::{contacts::Sealer, partitions},
@@ -126,10 +127,10 @@ pub async fn start_reading(options: http::Options, reads: reads::Options) -> Res
         reads,
     };
     let app = deps.clone();
-    let server = HttpServer::new(move || http::app(app.clone())).workers(1).disable_signals();
-    let server = server.bind(("127.0.0.1", 0)).unwrap();
-    let base = format!("http://{}", server.addrs()[0]);
-    let server = server.run();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let settings = Settings { workers: 1, shutdown_timeout_s: 5, connection: connection::Options::default() };
+    let server = serve(listener, move || http::app(app.clone()), &settings).unwrap();
     let handle = server.handle();
     actix_web::rt::spawn(server);
     let rest =

@@ -17,7 +17,7 @@ pub use outbox::{OperatorOutbox, Show, Watched};
 
 use super::{
     city::CityHandle,
-    socket::{guarded, negotiate},
+    socket::{FrameGuard, negotiate},
 };
 use crate::{metrics::Metrics, wire::operator::SUBPROTOCOL_OPERATOR_JSON};
 use session::OperatorSession;
@@ -98,7 +98,7 @@ pub fn upgrade(
         return Ok(*refused);
     }
     let max = deps.0.options.max_incoming_bytes;
-    ws::WsResponseBuilder::new(OperatorSession::new(city, deps.clone()), req, guarded(req, payload, max))
+    ws::WsResponseBuilder::new(OperatorSession::new(city, deps.clone()), req, FrameGuard::new(payload, max))
         .protocols(&[SUBPROTOCOL_OPERATOR_JSON])
         .frame_size(max)
         .start()

@@ -39,7 +39,7 @@ use super::{
     pressure::Pressure,
     refused_points::RefusedPoints,
     router::Router,
-    socket::{guarded, negotiate},
+    socket::{FrameGuard, negotiate},
 };
 use crate::{
     clock::Clock,
@@ -144,7 +144,7 @@ pub fn upgrade(
     };
     let max = deps.0.options.max_frame_bytes;
     let session = RiderSession::new(SessionId(NEXT.fetch_add(1, Ordering::Relaxed)), rider, encoding, deps.clone());
-    ws::WsResponseBuilder::new(session, req, guarded(req, payload, max))
+    ws::WsResponseBuilder::new(session, req, FrameGuard::new(payload, max))
         .protocols(&[encoding.subprotocol()])
         .frame_size(max)
         .start()

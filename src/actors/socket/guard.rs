@@ -5,7 +5,7 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, ready},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -17,24 +17,25 @@ pub const OVERSIZED: &[u8] = b"dispatch:frame_too_large";
 /// RFC 6455, 5.2: two bytes, up to eight of length, four of mask.
 const MAX_HEADER: usize = 14;
 
-/// Passes websocket bytes through, without the payloads of oversized frames.
+/// Passes websocket bytes through, one frame at a time, without the payloads of oversized ones.
+///
+/// The parser asks for everything that there is before it takes the next frame (actix-web-actors 4.3, `WsStream`), so a
+/// client that sends tiny frames as fast as it can would fill its buffer without end. Here it hears after each frame that
+/// there is no more, takes the frame, and asks again: no more is read than is worked on.
 #[derive(Debug)]
 pub struct FrameGuard<S> {
     inner: S,
     frames: Frames,
-    /// Whether the task that polls the guard is the one that feeds it.
-    self_fed: bool,
+    /// Read, and not passed on.
+    unread: Bytes,
+    /// Whether the parser has a whole frame that it has not taken.
+    is_served: bool,
 }
 
 impl<S> FrameGuard<S> {
     /// Guards a stream of client bytes; `max` is the longest payload that passes.
-    ///
-    /// `self_fed` says that whoever polls the guard also fed `inner` just before, in the same poll of the same task, as the
-    /// connection of HTTP/1.1 does (actix-http 3.20, `Dispatcher::poll`: it reads, feeds the request's payload, then polls
-    /// the response's body, of which a websocket's session is a part). To be woken by its own feeding would only make the
-    /// task run again with nothing to do, once per frame: a third of what the server does for a frame.
-    pub fn new(inner: S, max: usize, self_fed: bool) -> Self {
-        Self { inner, frames: Frames { max: max as u64, header: BytesMut::new(), left: 0, skip: false }, self_fed }
+    pub fn new(inner: S, max: usize) -> Self {
+        Self { inner, frames: Frames::new(max), unread: Bytes::new(), is_served: false }
     }
 }
 
@@ -44,18 +45,23 @@ where
 {
     type Item = Result<Bytes, E>;
 
+    /// Pending after a whole frame means "take it and ask again", and nothing wakes the task for that.
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut unwoken = Context::from_waker(Waker::noop());
-        let cx = if self.self_fed { &mut unwoken } else { cx };
+        if std::mem::take(&mut self.is_served) {
+            return Poll::Pending;
+        }
+        let this = &mut *self;
         loop {
-            match std::task::ready!(Pin::new(&mut self.inner).poll_next(cx)) {
-                Some(Ok(chunk)) => {
-                    let passed = self.frames.pass(chunk);
-                    if !passed.is_empty() {
-                        return Poll::Ready(Some(Ok(passed)));
-                    }
+            if this.unread.is_empty() {
+                match ready!(Pin::new(&mut this.inner).poll_next(cx)) {
+                    Some(Ok(bytes)) => this.unread = bytes,
+                    other => return Poll::Ready(other),
                 }
-                other => return Poll::Ready(other),
+            }
+            let passed = this.frames.pass(&mut this.unread);
+            if !passed.is_empty() {
+                this.is_served = this.frames.between();
+                return Poll::Ready(Some(Ok(passed)));
             }
         }
     }
@@ -74,60 +80,63 @@ struct Frames {
 }
 
 impl Frames {
-    fn pass(&mut self, mut chunk: Bytes) -> Bytes {
-        // The usual case, a payload within bounds that goes on or begins here, copies nothing.
-        if self.header.is_empty() && !self.skip && self.all_fits(&chunk) {
-            return chunk;
+    fn new(max: usize) -> Self {
+        Self { max: max as u64, header: BytesMut::new(), left: 0, skip: false }
+    }
+
+    /// Whether the last frame is complete and the next has not begun.
+    fn between(&self) -> bool {
+        self.left == 0 && self.header.is_empty()
+    }
+
+    /// Takes bytes up to the end of a frame, or all that there are, and returns what passes of them.
+    fn pass(&mut self, bytes: &mut Bytes) -> Bytes {
+        // The usual case, a frame within bounds that is there whole, copies nothing.
+        if self.between()
+            && let Some((header, length)) = next_header(bytes)
+            && length <= self.max
+            && usize::try_from(length).is_ok_and(|length| header + length <= bytes.len())
+        {
+            self.skip = false;
+            #[expect(clippy::cast_possible_truncation, reason = "no longer than what is in memory")]
+            return bytes.split_to(header + length as usize);
         }
-        let mut out = BytesMut::with_capacity(chunk.len());
-        while !chunk.is_empty() {
+        let mut out = BytesMut::new();
+        while !bytes.is_empty() {
             if self.left > 0 {
-                let part = chunk.split_to(usize::try_from(self.left).unwrap_or(usize::MAX).min(chunk.len()));
+                let part = bytes.split_to(usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len()));
                 self.left -= part.len() as u64;
                 if !self.skip {
                     out.extend_from_slice(&part);
                 }
-                continue;
-            }
-            let byte = chunk.split_to(1);
-            self.header.extend_from_slice(&byte);
-            let Some(length) = payload_length(&self.header) else { continue };
-            self.skip = length > self.max;
-            self.left = length;
-            if self.skip {
-                #[expect(clippy::cast_possible_truncation, reason = "a constant of 24 bytes")]
-                out.extend_from_slice(&[0x8A, 0x80 | OVERSIZED.len() as u8, 0, 0, 0, 0]);
-                out.extend_from_slice(OVERSIZED);
             } else {
-                out.extend_from_slice(&self.header);
+                let byte = bytes.split_to(1);
+                self.header.extend_from_slice(&byte);
+                let Some(length) = payload_length(&self.header) else { continue };
+                self.skip = length > self.max;
+                self.left = length;
+                if self.skip {
+                    #[expect(clippy::cast_possible_truncation, reason = "a constant of 24 bytes")]
+                    out.extend_from_slice(&[0x8A, 0x80 | OVERSIZED.len() as u8, 0, 0, 0, 0]);
+                    out.extend_from_slice(OVERSIZED);
+                } else {
+                    out.extend_from_slice(&self.header);
+                }
+                // Given back: most frames need none, and a rider has hours of them.
+                self.header = BytesMut::new();
             }
-            self.header.clear();
+            if self.between() {
+                break;
+            }
         }
         out.freeze()
     }
+}
 
-    /// Walks the chunk without copying; on success the position stands behind it, otherwise nothing has changed.
-    fn all_fits(&mut self, chunk: &[u8]) -> bool {
-        let mut left = self.left;
-        let mut rest = chunk;
-        loop {
-            let part = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
-            rest = &rest[part..];
-            left -= part as u64;
-            if rest.is_empty() {
-                self.left = left;
-                return true;
-            }
-            let header = &rest[..header_length(rest).min(rest.len())];
-            match payload_length(header) {
-                Some(length) if length <= self.max => {
-                    left = length;
-                    rest = &rest[header.len()..];
-                }
-                _ => return false,
-            }
-        }
-    }
+/// The length of the header that begins here and of the payload behind it, if the header is there whole.
+fn next_header(bytes: &[u8]) -> Option<(usize, u64)> {
+    let header = header_length(bytes);
+    Some((header, payload_length(bytes.get(..header)?)?))
 }
 
 /// The length of the header that begins here, as far as its first two bytes tell.
@@ -155,6 +164,7 @@ fn payload_length(header: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::StreamExt;
     use proptest::prelude::*;
 
     use super::*;
@@ -183,9 +193,15 @@ mod tests {
         bytes
     }
 
-    fn guarded(max: u64, chunks: impl Iterator<Item = Bytes>) -> Vec<u8> {
-        let mut frames = Frames { max, header: BytesMut::new(), left: 0, skip: false };
-        chunks.flat_map(|chunk| frames.pass(chunk).to_vec()).collect()
+    fn guarded(max: usize, chunks: impl Iterator<Item = Bytes>) -> Vec<u8> {
+        let mut frames = Frames::new(max);
+        let mut passed = vec![];
+        for mut chunk in chunks {
+            while !chunk.is_empty() {
+                passed.extend(frames.pass(&mut chunk));
+            }
+        }
+        passed
     }
 
     proptest! {
@@ -200,19 +216,41 @@ mod tests {
                 .iter()
                 .flat_map(|&length| if length > max { marker() } else { frame(length) })
                 .collect();
-            let got = guarded(max as u64, sent.chunks(cut).map(Bytes::copy_from_slice));
+            let got = guarded(max, sent.chunks(cut).map(Bytes::copy_from_slice));
             prop_assert_eq!(got, expected);
         }
     }
 
     #[test]
     fn a_frame_of_4_gib_takes_no_memory() {
-        let mut frames = Frames { max: 1_000, header: BytesMut::new(), left: 0, skip: false };
+        let mut frames = Frames::new(1_000);
         let mut start = vec![0x82, 0xFF];
         start.extend((1_u64 << 32).to_be_bytes());
         start.extend([0; 4]);
-        assert_eq!(frames.pass(start.into()).to_vec(), marker());
-        assert!(frames.pass(Bytes::from(vec![0; 65_536])).is_empty());
+        assert_eq!(frames.pass(&mut start.into()).to_vec(), marker());
+        assert!(frames.pass(&mut Bytes::from(vec![0; 65_536])).is_empty());
         assert_eq!(frames.left, (1 << 32) - 65_536);
+    }
+
+    #[test]
+    fn the_parser_gets_one_frame_at_a_time_and_no_more_is_read_meanwhile() {
+        let reads = std::cell::Cell::new(0);
+        let chunks = [[frame(3), frame(200)].concat(), frame(0), frame(5)[..4].to_vec(), frame(5)[4..].to_vec()];
+        let inner = futures_util::stream::iter(chunks).map(|chunk| {
+            reads.set(reads.get() + 1);
+            Ok::<_, ()>(Bytes::from(chunk))
+        });
+        let mut guard = FrameGuard::new(inner, 1_000);
+        let mut next = || {
+            let mut bytes = vec![];
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            while let Poll::Ready(Some(Ok(part))) = guard.poll_next_unpin(&mut cx) {
+                bytes.extend(part);
+            }
+            (bytes, reads.get())
+        };
+        assert_eq!([next(), next(), next()], [(frame(3), 1), (frame(200), 1), (frame(0), 2)]);
+        assert_eq!(next(), (frame(5), 4), "a frame in two pieces is one");
+        assert_eq!(next(), (vec![], 4));
     }
 }

@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{StatusCode, Version, header},
-    web::Payload,
+    http::{StatusCode, header},
 };
 
 pub use assembler::{Assembled, Assembler};
@@ -50,12 +49,6 @@ pub fn negotiate(req: &HttpRequest, supported: &[&'static str]) -> Result<&'stat
         let title = "None of the offered subprotocols is spoken here";
         Box::new(problem(StatusCode::BAD_REQUEST, "unsupported_subprotocol", title, Some(detail)))
     })
-}
-
-/// The bytes of a request that becomes a socket, guarded; `max` is the longest payload of a frame.
-pub fn guarded(req: &HttpRequest, payload: Payload, max: usize) -> FrameGuard<Payload> {
-    // A stream of HTTP/2 would be fed by the task of its connection.
-    FrameGuard::new(payload, max, req.version() == Version::HTTP_11)
 }
 
 /// A refusal before the upgrade.

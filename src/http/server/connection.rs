@@ -8,9 +8,9 @@
 //! A second descriptor of each socket, to shut it down from outside, would do the same sooner and halve the number of
 //! riders a process can hold: descriptors are the first limit it meets. Elsewhere than on Linux the time-out is TCP's own.
 
-use std::{any::Any, time::Duration};
+use std::time::Duration;
 
-use actix_web::{dev::Extensions, rt::net::TcpStream};
+use actix_web::rt::net::TcpStream;
 use serde::Deserialize;
 use socket2::SockRef;
 
@@ -30,18 +30,15 @@ impl Default for Options {
     }
 }
 
-/// For `HttpServer::on_connect`.
-pub fn on_connect(options: Options) -> impl Fn(&dyn Any, &mut Extensions) + Send + Sync + 'static {
-    move |connection, _| {
-        let Some(stream) = connection.downcast_ref::<TcpStream>() else { return };
-        if let Err(error) = prepare(&SockRef::from(stream), &options) {
-            // A client that hung up at once; a kernel that refuses would show here for every connection.
-            tracing::debug!(%error, "a connection could not be prepared");
-        }
+/// Prepares a connection that was just accepted.
+pub(super) fn prepare(stream: &TcpStream, options: &Options) {
+    if let Err(error) = limit(&SockRef::from(stream), options) {
+        // A client that hung up at once; a kernel that refuses would show here for every connection.
+        tracing::debug!(%error, "a connection could not be prepared");
     }
 }
 
-fn prepare(socket: &SockRef<'_>, options: &Options) -> std::io::Result<()> {
+fn limit(socket: &SockRef<'_>, options: &Options) -> std::io::Result<()> {
     // An offer must not wait for the acknowledgement of the frame before it.
     socket.set_tcp_nodelay(true)?;
     socket.set_send_buffer_size(options.send_buffer_bytes)?;

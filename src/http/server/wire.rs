@@ -1,0 +1,99 @@
+//! The connection of a socket, which its session reads and its answers are written to. Both happen in one task.
+
+use std::{
+    cell::RefCell,
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use actix_http::error::PayloadError;
+use actix_web::rt::net::TcpStream;
+use bytes::Bytes;
+use futures_util::Stream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes that are read at once. A rider's frame has a hundred, or a few thousand after a gap.
+const READ: usize = 16 * 1024;
+
+thread_local! {
+    /// Where every connection of a worker reads to, so that none keeps a buffer while its client is silent.
+    static READ_TO: RefCell<Box<[u8; READ]>> = RefCell::new(Box::new([0; READ]));
+}
+
+/// A connection that several parts of one task hold.
+#[derive(Clone, Debug)]
+pub struct Wire(Rc<RefCell<TcpStream>>);
+
+impl Wire {
+    pub fn new(stream: TcpStream) -> Self {
+        Self(Rc::new(RefCell::new(stream)))
+    }
+
+    /// Writes as much as the kernel takes.
+    pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_write(cx, bytes)
+    }
+
+    /// Reads what is there; empty is the end.
+    fn poll_read(&self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        READ_TO.with_borrow_mut(|buffer| {
+            let mut buffer = ReadBuf::new(&mut buffer[..]);
+            ready!(Pin::new(&mut *self.0.borrow_mut()).poll_read(cx, &mut buffer))?;
+            Poll::Ready(Ok(Bytes::copy_from_slice(buffer.filled())))
+        })
+    }
+
+    /// Reads to the end, for nothing.
+    pub async fn drain(&self) {
+        while std::future::poll_fn(|cx| self.poll_read(cx)).await.is_ok_and(|bytes| !bytes.is_empty()) {}
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Self::poll_write(&self, cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_shutdown(cx)
+    }
+}
+
+/// What comes in, as the body of the request that asked for the socket.
+#[derive(Debug)]
+pub struct Incoming {
+    wire: Wire,
+    /// What came together with the request.
+    early: Bytes,
+}
+
+impl Incoming {
+    pub const fn new(wire: Wire, early: Bytes) -> Self {
+        Self { wire, early }
+    }
+}
+
+impl Stream for Incoming {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if !self.early.is_empty() {
+            return Poll::Ready(Some(Ok(std::mem::take(&mut self.early))));
+        }
+        match ready!(self.wire.poll_read(cx)) {
+            Ok(bytes) if !bytes.is_empty() => Poll::Ready(Some(Ok(bytes))),
+            Ok(_) => Poll::Ready(None),
+            Err(error) => {
+                // A broken connection is a hang-up: nobody is there any more to whom an error could be told.
+                tracing::debug!(%error, "a socket could not be read");
+                Poll::Ready(None)
+            }
+        }
+    }
+}
