@@ -15,7 +15,7 @@ use serde::Deserialize;
 use socket2::SockRef;
 
 /// The limits of a connection.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// Milliseconds (real time) after which data that the other side does not take ends the connection.
@@ -31,14 +31,14 @@ impl Default for Options {
 }
 
 /// Prepares a connection that was just accepted.
-pub(super) fn prepare(stream: &TcpStream, options: &Options) {
+pub(super) fn prepare(stream: &TcpStream, options: Options) {
     if let Err(error) = limit(&SockRef::from(stream), options) {
         // A client that hung up at once; a kernel that refuses would show here for every connection.
         tracing::debug!(%error, "a connection could not be prepared");
     }
 }
 
-fn limit(socket: &SockRef<'_>, options: &Options) -> std::io::Result<()> {
+fn limit(socket: &SockRef<'_>, options: Options) -> std::io::Result<()> {
     // An offer must not wait for the acknowledgement of the frame before it.
     socket.set_tcp_nodelay(true)?;
     socket.set_send_buffer_size(options.send_buffer_bytes)?;

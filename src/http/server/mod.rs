@@ -6,16 +6,23 @@ pub mod connection;
 mod upgrade;
 mod wire;
 
-use std::{fmt::Debug, io, net::TcpListener, rc::Rc, time::Duration};
+use std::{
+    fmt::{Debug, Display},
+    io,
+    net::{SocketAddr, TcpListener},
+    rc::Rc,
+    time::Duration,
+};
 
-use actix_http::{HttpService, Request, Response, body::BoxBody};
+use actix_http::{HttpService, Protocol, Request, Response, body::BoxBody};
 use actix_service::IntoServiceFactory;
 use actix_web::{
     body::MessageBody,
     dev::{AppConfig, Server, Service, ServiceFactory, fn_factory, fn_service},
     rt::net::TcpStream,
 };
-use tokio::sync::OnceCell;
+
+use wire::Wire;
 
 /// How long a connection that is closed here may take to close on the other side (real time).
 const CLOSED_WITHIN: Duration = Duration::from_secs(1);
@@ -51,49 +58,50 @@ where
     let builder =
         Server::build().workers(settings.workers).shutdown_timeout(settings.shutdown_timeout_s).disable_signals();
     let stopping = builder.graceful_shutdown_signal();
-    let options = settings.connection.clone();
+    let options = settings.connection;
     let service = move || {
-        let requests = Rc::new(OfOneWorker { factory: app().into_factory(), service: OnceCell::new() });
-        let sockets = requests.clone();
-        let (stopping, options) = (stopping.clone(), options.clone());
-        HttpService::build()
-            // A connection that waits for its next request does not hold up the end.
-            .graceful_shutdown_signal(move || {
-                let stopping = stopping.clone();
-                async move { stopping.notified().await }
-            })
-            .client_disconnect_timeout(CLOSED_WITHIN)
-            .on_connect_ext(move |stream: &TcpStream, _| connection::prepare(stream, &options))
-            .upgrade(fn_factory(move || {
-                let sockets = sockets.clone();
-                async move {
-                    let app = sockets.service().await?;
-                    Ok::<_, S::InitError>(fn_service(move |(request, framed)| {
-                        Box::pin(upgrade::serve(app.clone(), request, framed))
-                    }))
-                }
-            }))
-            .finish(fn_factory(move || {
-                let requests = requests.clone();
-                async move { requests.service().await }
-            }))
-            .tcp()
+        let (app, stopping, options) = (app.clone(), stopping.clone(), options);
+        fn_factory(move || {
+            let (app, stopping, options) = (app().into_factory(), stopping.clone(), options);
+            async move {
+                // Host and address of the default stand in links that an application makes; this one makes none.
+                let app = app.new_service(AppConfig::default()).await;
+                let app = Rc::new(app.map_err(|error| tracing::error!(?error, "the application could not be made"))?);
+                let sockets = app.clone();
+                let http = HttpService::build()
+                    // A connection that waits for its next request does not hold up the end.
+                    .graceful_shutdown_signal(move || {
+                        let stopping = stopping.clone();
+                        async move { stopping.notified().await }
+                    })
+                    .client_disconnect_timeout(CLOSED_WITHIN)
+                    .upgrade(fn_service(move |(request, framed)| upgrade::answer(sockets.clone(), request, framed)))
+                    .finish(fn_service(move |request| app.call(request)))
+                    .new_service(())
+                    .await?;
+                let http = Rc::new(http);
+                Ok::<_, ()>(fn_service(move |stream| live(http.clone(), stream, options)))
+            }
+        })
     };
     Ok(builder.listen(name, listener, service)?.run())
 }
 
-/// The application of a worker, for its requests and its sockets alike.
-struct OfOneWorker<S: ServiceFactory<Request>> {
-    factory: S,
-    service: OnceCell<Rc<S::Service>>,
-}
-
-impl<S: ServiceFactory<Request, Config = AppConfig>> OfOneWorker<S> {
-    async fn service(&self) -> Result<Rc<S::Service>, S::InitError> {
-        let made = self.service.get_or_try_init(|| async {
-            // Host and address of the default stand in links that an application makes; this one makes none.
-            self.factory.new_service(AppConfig::default()).await.map(Rc::new)
-        });
-        made.await.cloned()
+/// The life of a connection: requests, one after another, and perhaps a socket.
+async fn live<H>(http: Rc<H>, stream: TcpStream, options: connection::Options) -> Result<(), ()>
+where
+    H: Service<(Wire, Protocol, Option<SocketAddr>)>,
+    H::Error: Display,
+{
+    connection::prepare(&stream, options);
+    let peer = stream.peer_addr().ok();
+    let wire = Wire::new(stream);
+    // In a box of its own, which is given back before the long life of a socket begins.
+    if let Err(error) = Box::pin(http.call((wire.clone(), Protocol::Http1, peer))).await {
+        tracing::debug!(%error, "a connection ended");
     }
+    if let Some(socket) = wire.take_socket() {
+        upgrade::converse(wire, socket).await;
+    }
+    Ok(())
 }

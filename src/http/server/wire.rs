@@ -1,4 +1,5 @@
-//! The connection of a socket, which its session reads and its answers are written to. Both happen in one task.
+//! A connection, as HTTP and then perhaps a socket have it. A session reads from it while its answers are written to it,
+//! both in one task.
 
 use std::{
     cell::RefCell,
@@ -8,7 +9,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use actix_http::error::PayloadError;
+use actix_http::{body::BoxBody, error::PayloadError};
 use actix_web::rt::net::TcpStream;
 use bytes::Bytes;
 use futures_util::Stream;
@@ -24,30 +25,61 @@ thread_local! {
 
 /// A connection that several parts of one task hold.
 #[derive(Clone, Debug)]
-pub struct Wire(Rc<RefCell<TcpStream>>);
+pub struct Wire(Rc<Line>);
+
+#[derive(Debug)]
+struct Line {
+    stream: RefCell<TcpStream>,
+    socket: RefCell<Option<Socket>>,
+}
+
+/// What a connection goes on as after HTTP.
+#[derive(Debug)]
+pub struct Socket {
+    /// What it has to be told first.
+    pub unsent: Bytes,
+    /// What its session says.
+    pub says: BoxBody,
+}
 
 impl Wire {
     pub fn new(stream: TcpStream) -> Self {
-        Self(Rc::new(RefCell::new(stream)))
+        Self(Rc::new(Line { stream: RefCell::new(stream), socket: RefCell::default() }))
+    }
+
+    /// When HTTP lets the connection go, it is this.
+    pub fn become_socket(&self, socket: Socket) {
+        self.0.socket.replace(Some(socket));
+    }
+
+    /// The socket that the connection has become, once.
+    pub fn take_socket(&self) -> Option<Socket> {
+        self.0.socket.take()
     }
 
     /// Writes as much as the kernel takes.
     pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0.borrow_mut()).poll_write(cx, bytes)
+        Pin::new(&mut *self.0.stream.borrow_mut()).poll_write(cx, bytes)
     }
 
     /// Reads what is there; empty is the end.
-    fn poll_read(&self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+    fn poll_bytes(&self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         READ_TO.with_borrow_mut(|buffer| {
             let mut buffer = ReadBuf::new(&mut buffer[..]);
-            ready!(Pin::new(&mut *self.0.borrow_mut()).poll_read(cx, &mut buffer))?;
+            ready!(Pin::new(&mut *self.0.stream.borrow_mut()).poll_read(cx, &mut buffer))?;
             Poll::Ready(Ok(Bytes::copy_from_slice(buffer.filled())))
         })
     }
 
     /// Reads to the end, for nothing.
     pub async fn drain(&self) {
-        while std::future::poll_fn(|cx| self.poll_read(cx)).await.is_ok_and(|bytes| !bytes.is_empty()) {}
+        while std::future::poll_fn(|cx| self.poll_bytes(cx)).await.is_ok_and(|bytes| !bytes.is_empty()) {}
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.stream.borrow_mut()).poll_read(cx, buffer)
     }
 }
 
@@ -57,11 +89,11 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0.borrow_mut()).poll_flush(cx)
+        Pin::new(&mut *self.0.stream.borrow_mut()).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0.borrow_mut()).poll_shutdown(cx)
+        Pin::new(&mut *self.0.stream.borrow_mut()).poll_shutdown(cx)
     }
 }
 
@@ -86,7 +118,7 @@ impl Stream for Incoming {
         if !self.early.is_empty() {
             return Poll::Ready(Some(Ok(std::mem::take(&mut self.early))));
         }
-        match ready!(self.wire.poll_read(cx)) {
+        match ready!(self.wire.poll_bytes(cx)) {
             Ok(bytes) if !bytes.is_empty() => Poll::Ready(Some(Ok(bytes))),
             Ok(_) => Poll::Ready(None),
             Err(error) => {
