@@ -227,7 +227,7 @@ impl App {
             workers: threads(config.server.workers),
             // What a session that does not hear its goodbye may take of the time for the end.
             shutdown_timeout_s: (limit.as_secs() / 4).max(1),
-            connection: config.connection.clone(),
+            connection: config.connection,
         };
         let server = serve(listener, move || http::app(deps.clone()), &settings)?;
         Ok(Self { address, server, stopping, db, log, launcher, metrics, limit })
