@@ -7,6 +7,7 @@ use super::{
     auth::{SocketCaller, may_operate},
     check,
     problem::{Code, Failure},
+    server::hand_over,
 };
 use crate::{
     actors::{operator_session, rider_session},
@@ -32,7 +33,7 @@ pub async fn rider_socket(
 ) -> Result<HttpResponse, actix_web::Error> {
     let Principal::Rider(rider) = caller.0 else { return Err(Failure::new(Code::WrongRole).into()) };
     let response = rider_session::upgrade(&request, payload, rider, &deps.rider_sockets)?;
-    Ok(accepted(response, &Encoding::SUBPROTOCOLS)?)
+    Ok(hand_over(&request, accepted(response, &Encoding::SUBPROTOCOLS)?))
 }
 
 /// The live view of a city, subprotocol `dispatch.operator.v1.json` (operator of the city, or admin).
@@ -59,7 +60,7 @@ pub async fn operator_socket(
     may_operate(&caller.0, &code)?;
     let city = deps.router.city(&code).map_err(Failure::from)?;
     let response = operator_session::upgrade(&request, payload, city, &deps.operator_sockets)?;
-    Ok(accepted(response, &[SUBPROTOCOL_OPERATOR_JSON])?)
+    Ok(hand_over(&request, accepted(response, &[SUBPROTOCOL_OPERATOR_JSON])?))
 }
 
 /// The sessions answer a request that is no handshake of theirs; as a failure it is counted like every other one.

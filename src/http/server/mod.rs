@@ -22,6 +22,7 @@ use actix_web::{
     rt::net::TcpStream,
 };
 
+pub use upgrade::hand_over;
 use wire::Wire;
 
 /// How long a connection that is closed here may take to close on the other side (real time).
@@ -75,6 +76,7 @@ where
                         async move { stopping.notified().await }
                     })
                     .client_disconnect_timeout(CLOSED_WITHIN)
+                    .on_connect_ext(|wire: &Wire, extensions| _ = extensions.insert(wire.clone()))
                     .upgrade(fn_service(move |(request, framed)| upgrade::answer(sockets.clone(), request, framed)))
                     .finish(fn_service(move |request| app.call(request)))
                     .new_service(())

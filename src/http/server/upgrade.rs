@@ -11,10 +11,10 @@ use std::{convert::Infallible, future::poll_fn, io, pin::Pin, rc::Rc, task::read
 use actix_codec::{Encoder, Framed};
 use actix_http::{
     ConnectionType, Payload, Request, Response, StatusCode,
-    body::{BoxBody, MessageBody},
+    body::{BodySize, BoxBody, MessageBody},
     h1::{Codec, Message},
 };
-use actix_web::dev::Service;
+use actix_web::{HttpRequest, HttpResponse, dev::Service};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWriteExt;
 
@@ -45,11 +45,26 @@ where
     Ok(())
 }
 
+/// Takes the session out of the answer of a handler. What it says goes to the connection as it is, past all that stands
+/// around the application for the bodies of answers, and would for every frame.
+pub fn hand_over(request: &HttpRequest, response: HttpResponse) -> HttpResponse {
+    match request.conn_data::<Wire>() {
+        Some(wire) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            let (response, says) = response.into_parts();
+            wire.become_socket(Socket { unsent: Bytes::new(), says });
+            response.set_body(BoxBody::new(()))
+        }
+        _ => response,
+    }
+}
+
 /// Begins the socket, or refuses it; `unsent` is what the connection was told before.
 async fn begin(wire: &Wire, mut codec: Codec, mut unsent: BytesMut, response: Response<BoxBody>) -> io::Result<()> {
     let (mut head, says) = response.into_parts();
+    let handed_over = wire.take_socket();
     if head.status() == StatusCode::SWITCHING_PROTOCOLS {
-        codec.encode(Message::Item((head, says.size())), &mut unsent)?;
+        let says = handed_over.map_or(says, |socket| socket.says);
+        codec.encode(Message::Item((head, BodySize::Stream)), &mut unsent)?;
         wire.become_socket(Socket { unsent: unsent.freeze(), says });
         return Ok(());
     }

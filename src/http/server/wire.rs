@@ -11,16 +11,18 @@ use std::{
 
 use actix_http::{body::BoxBody, error::PayloadError};
 use actix_web::rt::net::TcpStream;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::io::poll_read_buf;
 
-/// Bytes that are read at once. A rider's frame has a hundred, or a few thousand after a gap.
+/// Bytes that can be read at once. A rider's frame has a hundred, or a few thousand after a gap.
 const READ: usize = 16 * 1024;
 
 thread_local! {
-    /// Where every connection of a worker reads to, so that none keeps a buffer while its client is silent.
-    static READ_TO: RefCell<Box<[u8; READ]>> = RefCell::new(Box::new([0; READ]));
+    /// Where every connection of a worker reads to, one behind the other, so that none keeps a buffer while its client is
+    /// silent. It is used again as soon as all that was read is worked on.
+    static READ_TO: RefCell<BytesMut> = RefCell::new(BytesMut::with_capacity(4 * READ));
 }
 
 /// A connection that several parts of one task hold.
@@ -65,9 +67,9 @@ impl Wire {
     /// Reads what is there; empty is the end.
     fn poll_bytes(&self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         READ_TO.with_borrow_mut(|buffer| {
-            let mut buffer = ReadBuf::new(&mut buffer[..]);
-            ready!(Pin::new(&mut *self.0.stream.borrow_mut()).poll_read(cx, &mut buffer))?;
-            Poll::Ready(Ok(Bytes::copy_from_slice(buffer.filled())))
+            buffer.reserve(READ);
+            ready!(poll_read_buf(Pin::new(&mut *self.0.stream.borrow_mut()), cx, buffer))?;
+            Poll::Ready(Ok(buffer.split().freeze()))
         })
     }
 
