@@ -175,7 +175,7 @@ impl City {
             Command::Connect { rider, session, reply } => self.connect(now, rider, session, reply),
             Command::Disconnect { rider, session } => self.disconnect(rider, session),
             Command::SetDuty { rider, session, duty, reply } => self.ask_duty(now, rider, session, duty, reply),
-            Command::Fixes(fixes) => fixes.into_iter().for_each(|fix| self.fix(now, fix)),
+            Command::Fixes(fixes) => self.fixes(now, fixes),
             Command::OfferSeen { rider, session, offer, reply } => self.offer_seen(now, rider, session, offer, reply),
             Command::AnswerOffer { rider, session, offer, answer, reply } => {
                 self.answer_offer(now, rider, session, offer, answer, reply);

@@ -10,9 +10,7 @@ impl City {
     /// answer costs no memory.
     pub fn locate(&mut self, now: Timestamp, fixes: impl IntoIterator<Item = Fix>) -> Vec<Effect> {
         self.answered.clock(now);
-        for fix in fixes {
-            self.fix(now, fix);
-        }
+        self.fixes(now, fixes);
         std::mem::take(&mut self.out)
     }
 }

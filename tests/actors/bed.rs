@@ -218,7 +218,7 @@ impl Bed {
     pub fn ping(&self, device: &Device) {
         let recorded_at = self.clock.now();
         let fix = Fix { rider: device.rider, session: device.session, position: device.position, recorded_at };
-        let points = || LivePoints { kept: vec![fix], batch: PointBatch([].into()), arrived: Instant::now() };
+        let points = || LivePoints { kept: vec![fix], batch: PointBatch::from([]), arrived: Instant::now() };
         self.city().unwrap().points(points).unwrap();
     }
 

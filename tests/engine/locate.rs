@@ -38,3 +38,28 @@ fn locating_is_the_same_as_the_command() {
     let lats: Vec<f64> = seen.riders.iter().filter_map(|rider| rider.fix).map(|(place, _)| place.lat()).collect();
     assert_eq!(lats, [12.975, 12.973, 12.971]);
 }
+
+#[test]
+fn together_or_one_by_one_is_the_same() {
+    let mut town = Town::new();
+    for n in 1..=40 {
+        town.on_duty(n, at(12.971, 77.591));
+    }
+    town.wait(secs(2));
+    // More than are looked up together, some riders several times, every seventh nobody's.
+    let fixes: Vec<Fix> = (0..100_u32)
+        .map(|n| Fix {
+            rider: rider(if n % 7 == 0 { 900 } else { u128::from(n * 17 % 40 + 1) }),
+            session: SessionId(u64::from(n * 17 % 40 + 1)),
+            position: at(12.90 + f64::from(n) * 0.001, 77.6),
+            recorded_at: town.now,
+        })
+        .collect();
+    let (mut together, mut alone) = (town.city.clone(), town.city.clone());
+    together.locate(town.now, fixes.iter().copied());
+    for fix in &fixes {
+        alone.locate(town.now, [*fix]);
+    }
+    assert_eq!(together.snapshot(town.now), alone.snapshot(town.now));
+    dispatch_engine::engine::invariants::check(&together, town.now).unwrap();
+}

@@ -31,7 +31,7 @@ impl LivePoints {
 /// The live positions of a batch. Of points of one device that follow each other, as those of one frame do, only the last
 /// one: the others are over before the city could look at them.
 pub fn live_fixes(batch: &PointBatch) -> impl Iterator<Item = Fix> {
-    let mut live = batch.0.iter().filter_map(|point| Some((point, point.dot?))).peekable();
+    let mut live = batch.iter().filter_map(|point| Some((point, point.dot?))).peekable();
     std::iter::from_fn(move || {
         loop {
             let (point, dot) = live.next()?;
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn a_city_sees_the_last_live_point_of_each_frame_after_what_was_kept() {
         let (one, two) = (track(1), track(2));
-        let batch = PointBatch(Arc::new([
+        let batch = PointBatch::from([
             point(&one, 10, 0),
             point(&one, 11, flags::MOCK),
             point(&one, 5, flags::LATE),
@@ -101,12 +101,12 @@ mod tests {
             point(&two, 13, 0),
             point(&two, 3, flags::LATE),
             point(&one, 14, 0),
-        ]));
+        ]);
         let kept = Fix { rider: two.rider, session: SessionId(7), ..fix(&point(&two, 9, 0), here()) };
         let points = LivePoints { kept: vec![kept], batch, arrived: Instant::now() };
         let seen: Vec<_> = points.fixes().map(|fix| (fix.rider, fix.recorded_at.as_millis())).collect();
         assert_eq!(seen, [(two.rider, 9), (one.rider, 12), (two.rider, 13), (one.rider, 14)]);
         assert!(points.fixes().all(|fix| fix.session == SessionId(7)));
-        assert_eq!(live_fixes(&PointBatch(Arc::new([point(&one, 5, flags::LATE)]))).count(), 0);
+        assert_eq!(live_fixes(&PointBatch::from([point(&one, 5, flags::LATE)])).count(), 0);
     }
 }

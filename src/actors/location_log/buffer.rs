@@ -42,11 +42,17 @@ pub struct LogPoint {
 
 /// The points that a lane gathered for one city, in the order of their arrival: one copy, which the city and the log share.
 #[derive(Clone, Debug)]
-pub struct PointBatch(pub Arc<[LogPoint]>);
+pub struct PointBatch {
+    points: Arc<[LogPoint]>,
+    /// How many of them are to be stored.
+    rows: usize,
+}
 
-impl From<Vec<LogPoint>> for PointBatch {
-    fn from(points: Vec<LogPoint>) -> Self {
-        Self(points.into())
+impl<P: Into<Arc<[LogPoint]>>> From<P> for PointBatch {
+    fn from(points: P) -> Self {
+        let points = points.into();
+        let rows = points.iter().filter(|point| point.store).count();
+        Self { points, rows }
     }
 }
 
@@ -54,7 +60,7 @@ impl Deref for PointBatch {
     type Target = [LogPoint];
 
     fn deref(&self) -> &[LogPoint] {
-        &self.0
+        &self.points
     }
 }
 
@@ -173,7 +179,7 @@ impl Buffer {
     /// Takes points in; returns how many old rows had to go. Points that the policy does not store are let go at once
     /// where they come without others.
     pub fn push(&mut self, now: Duration, points: PointBatch) -> usize {
-        let rows = points.stored().count();
+        let rows = points.rows;
         if rows == 0 {
             return 0;
         }
@@ -229,7 +235,7 @@ impl Buffer {
         while batch.rows < self.bounds.flush_rows
             && let Some((_, points)) = self.waiting.pop_front()
         {
-            batch.rows += points.stored().count();
+            batch.rows += points.rows;
             batch.held += points.len();
             batch.points.push(points);
         }

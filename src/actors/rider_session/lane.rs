@@ -118,7 +118,7 @@ impl Lane {
         let active = batch.is_some() || share.kept() > 0;
         if let Some((batch, _)) = &batch {
             #[expect(clippy::cast_precision_loss, reason = "a number of points in one flush")]
-            self.figures.points.observe(batch.0.len() as f64);
+            self.figures.points.observe(batch.len() as f64);
             // Whatever becomes of the city's own: what a device has reported is history.
             self.log.append(batch.clone());
         }
@@ -127,7 +127,7 @@ impl Lane {
         let Some(arrived) = share.kept_since().or(live.as_ref().map(|(_, arrived)| *arrived)) else { return active };
         let sent = city.points(|| LivePoints {
             kept: share.take_kept(),
-            batch: live.as_ref().map_or_else(|| PointBatch([].into()), |(batch, _)| batch.clone()),
+            batch: live.as_ref().map_or_else(|| PointBatch::from([]), |(batch, _)| batch.clone()),
             arrived,
         });
         match (sent, live) {

@@ -50,7 +50,7 @@ pub struct Options {
     pub joins_at_once: usize,
     /// Sessions that may wait; one more is told `bye {busy}` and when to come back.
     pub join_queue: usize,
-    /// Milliseconds (real time) for which a lane gathers points.
+    /// Milliseconds (real time) for which a lane gathers points: each flush wakes the city and the log.
     pub lane_flush_ms: u64,
     /// Points at which a lane does not wait any longer.
     pub lane_max: usize,
@@ -93,7 +93,7 @@ impl Default for Options {
             reconnect_most_ms: 60_000,
             joins_at_once: 64,
             join_queue: 10_000,
-            lane_flush_ms: 5,
+            lane_flush_ms: 10,
             lane_max: 512,
             max_tracks: 200_000,
             lane_keep: 20_000,

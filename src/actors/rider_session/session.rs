@@ -282,7 +282,8 @@ impl RiderSession {
 
     fn deliver(&mut self, deliver: Deliver, ctx: &mut Context) {
         let is_offer = matches!(deliver.notice, Notice::Offer(_));
-        let step = self.protocol.notice(self.deps.0.clock.now(), deliver.notice);
+        let now = self.deps.0.clock.now();
+        let step = self.protocol.notice(now, deliver.notice);
         self.carry_out(step, ctx);
         self.store_boundary();
         let waited = deliver.queued.elapsed().as_secs_f64();
@@ -290,7 +291,7 @@ impl RiderSession {
         if is_offer {
             self.deps.0.figures.offer_seconds.observe(waited);
         }
-        self.pace(ctx);
+        self.pace(now, ctx);
     }
 
     /// Ends a session whose reader is too slow.
@@ -312,9 +313,10 @@ impl RiderSession {
             Ok(up) => figures.frames.inc(convert::type_of(up)),
             Err(bad) => figures.refused_frames.with_label_values(&[bad.code]).inc(),
         }
-        let step = self.protocol.frame(self.deps.0.clock.now(), decoded);
+        let now = self.deps.0.clock.now();
+        let step = self.protocol.frame(now, decoded);
         self.carry_out(step, ctx);
-        self.pace(ctx);
+        self.pace(now, ctx);
     }
 }
 

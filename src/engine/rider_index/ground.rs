@@ -5,6 +5,8 @@
 //! that have become empty enough are joined. Riders on exactly one spot cannot be cut apart: such a leaf may hold any
 //! number, a *crowd*. Joining, leaving and passing a crowd does not depend on its size.
 
+use std::hint::black_box;
+
 use crate::domain::ids::RiderId;
 
 use super::{cells::Cells, plane::Point};
@@ -107,6 +109,13 @@ impl Ground {
         self.unseat(leaf, place);
         self.settle(from, moved);
         self.tidy(leaf);
+    }
+
+    /// Reads where riders are to be found, so that it is at hand.
+    pub fn look_at(&self, slots: impl Iterator<Item = u32>) {
+        for slot in slots {
+            black_box(self.member(slot).map(|member| member.at));
+        }
     }
 
     /// Takes a rider out.

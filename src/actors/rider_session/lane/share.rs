@@ -53,7 +53,7 @@ impl Share {
         let arrived = self.arrived.take()?;
         // The list keeps its memory for the next batch.
         let batch: Arc<[LogPoint]> = self.points.drain(..).collect();
-        (!batch.is_empty()).then_some((PointBatch(batch), arrived))
+        (!batch.is_empty()).then_some((PointBatch::from(batch), arrived))
     }
 
     /// How many riders' positions wait for the city.
@@ -149,7 +149,7 @@ mod tests {
         share.add(start, frames(&[(1, 10), (2, 11)]));
         share.add(start + std::time::Duration::from_millis(3), frames(&[(1, 12)]));
         let (batch, arrived) = share.batch().unwrap();
-        let times: Vec<_> = batch.0.iter().map(|point| point.recorded_at.as_millis()).collect();
+        let times: Vec<_> = batch.iter().map(|point| point.recorded_at.as_millis()).collect();
         assert_eq!((times, arrived), (vec![10, 11, 12], start));
         assert!(share.batch().is_none() && share.take_kept().is_empty());
         // A frame whose points were all refused.
@@ -161,7 +161,7 @@ mod tests {
     fn a_city_that_was_full_gets_the_newest_position_of_each_rider() {
         let (start, mut share) = (Instant::now(), Share::default());
         let later = start + std::time::Duration::from_millis(5);
-        let batch = |frames_: &[(u128, i64)]| PointBatch(frames(frames_).into());
+        let batch = |frames_: &[(u128, i64)]| PointBatch::from(frames(frames_));
         let dropped = share.keep(&batch(&[(1, 10), (2, 11), (1, 12)]), start, 10);
         assert_eq!(dropped, Dropped { superseded: 1, overflow: 0 });
         assert_eq!((share.kept(), share.kept_since()), (2, Some(start)));
@@ -180,7 +180,7 @@ mod tests {
         late[0].flags = flags::LATE;
         late[0].dot = None;
         points.extend(late);
-        let dropped = share.keep(&PointBatch(points.into()), start, 2);
+        let dropped = share.keep(&PointBatch::from(points), start, 2);
         assert_eq!(dropped, Dropped { superseded: 1, overflow: 1 });
         assert_eq!(kept(&mut share), [4, 2]);
     }

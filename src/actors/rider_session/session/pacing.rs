@@ -2,6 +2,7 @@
 //! or the beat. So a change for everybody reaches devices one after another, as their own frames come.
 
 use super::{Context, RiderSession};
+use crate::domain::time::Timestamp;
 
 impl RiderSession {
     /// The interval that the device learns with its `welcome`, milliseconds.
@@ -11,10 +12,10 @@ impl RiderSession {
     }
 
     /// Tells the device another interval when it is time to.
-    pub(super) fn pace(&mut self, ctx: &mut Context) {
+    pub(super) fn pace(&mut self, now: Timestamp, ctx: &mut Context) {
         let Some(rules) = self.city.as_ref().map(|city| city.rules()) else { return };
         let factor = self.deps.0.pressure.factor();
-        if let Some(change) = self.protocol.pace(self.deps.0.clock.now(), &rules, factor) {
+        if let Some(change) = self.protocol.pace(now, &rules, factor) {
             let figures = &self.deps.0.figures;
             if change.is_faster {
                 figures.ping_faster.inc()

@@ -39,7 +39,7 @@ impl RiderSession {
             if let Some(farewell) = reply.end {
                 session.farewell(farewell, ctx);
             }
-            session.pace(ctx);
+            session.pace(session.deps.0.clock.now(), ctx);
         }));
     }
 

@@ -27,7 +27,7 @@ impl RiderSession {
         ctx.ping(b"");
         self.ack(ctx);
         self.check(ctx);
-        self.pace(ctx);
+        self.pace(self.deps.0.clock.now(), ctx);
     }
 
     fn city_ended(&mut self, ending: Ending, ctx: &mut Context) {
