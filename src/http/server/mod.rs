@@ -76,7 +76,6 @@ where
                         async move { stopping.notified().await }
                     })
                     .client_disconnect_timeout(CLOSED_WITHIN)
-                    .on_connect_ext(|wire: &Wire, extensions| _ = extensions.insert(wire.clone()))
                     .upgrade(fn_service(move |(request, framed)| upgrade::answer(sockets.clone(), request, framed)))
                     .finish(fn_service(move |request| app.call(request)))
                     .new_service(())

@@ -14,7 +14,7 @@ use actix_http::{
     body::{BodySize, BoxBody, MessageBody},
     h1::{Codec, Message},
 };
-use actix_web::{HttpRequest, HttpResponse, dev::Service};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, dev::Service};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWriteExt;
 
@@ -34,6 +34,7 @@ where
     let parts = framed.into_parts();
     let wire = parts.io;
     let early = Bytes::copy_from_slice(&parts.read_buf);
+    request.extensions_mut().insert(wire.clone());
     *request.payload() = Payload::Stream { payload: Box::pin(Incoming::new(wire.clone(), early)) };
     let response = match app.call(request).await {
         Ok(response) => response.into().map_into_boxed_body(),
@@ -48,7 +49,7 @@ where
 /// Takes the session out of the answer of a handler. What it says goes to the connection as it is, past all that stands
 /// around the application for the bodies of answers, and would for every frame.
 pub fn hand_over(request: &HttpRequest, response: HttpResponse) -> HttpResponse {
-    match request.conn_data::<Wire>() {
+    match request.extensions().get::<Wire>() {
         Some(wire) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             let (response, says) = response.into_parts();
             wire.become_socket(Socket { unsent: Bytes::new(), says });
