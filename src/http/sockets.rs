@@ -33,7 +33,7 @@ pub async fn rider_socket(
 ) -> Result<HttpResponse, actix_web::Error> {
     let Principal::Rider(rider) = caller.0 else { return Err(Failure::new(Code::WrongRole).into()) };
     let response = rider_session::upgrade(&request, payload, rider, &deps.rider_sockets)?;
-    Ok(hand_over(&request, accepted(response, &Encoding::SUBPROTOCOLS)?))
+    Ok(accepted(&request, response, &Encoding::SUBPROTOCOLS)?)
 }
 
 /// The live view of a city, subprotocol `dispatch.operator.v1.json` (operator of the city, or admin).
@@ -60,16 +60,17 @@ pub async fn operator_socket(
     may_operate(&caller.0, &code)?;
     let city = deps.router.city(&code).map_err(Failure::from)?;
     let response = operator_session::upgrade(&request, payload, city, &deps.operator_sockets)?;
-    Ok(hand_over(&request, accepted(response, &[SUBPROTOCOL_OPERATOR_JSON])?))
+    Ok(accepted(&request, response, &[SUBPROTOCOL_OPERATOR_JSON])?)
 }
 
 /// The sessions answer a request that is no handshake of theirs; as a failure it is counted like every other one.
-fn accepted(response: HttpResponse, subprotocols: &[&str]) -> Result<HttpResponse, Failure> {
+fn accepted(request: &HttpRequest, response: HttpResponse, subprotocols: &[&str]) -> Result<HttpResponse, Failure> {
     match response.status() {
         StatusCode::UPGRADE_REQUIRED => Err(Failure::new(Code::WebsocketExpected)),
         StatusCode::BAD_REQUEST => {
             Err(Failure::new(Code::UnsupportedSubprotocol).because(format!("supported: {}", subprotocols.join(", "))))
         }
-        _ => Ok(response),
+        _ => hand_over(request, response)
+            .ok_or_else(|| Failure::new(Code::BadRequest).because("a handshake has no body".to_owned())),
     }
 }

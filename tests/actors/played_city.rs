@@ -239,7 +239,7 @@ impl Stage {
         };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let connection = connection::Options { user_timeout_ms: 500, send_buffer_bytes: 4_096 };
+        let connection = connection::Options { user_timeout_ms: 500, send_buffer_bytes: 4_096, ..Default::default() };
         let server = serve(listener, app, &Settings { workers: 1, shutdown_timeout_s: 5, connection }).unwrap();
         actix_web::rt::spawn(server);
         Self { db, address, router, code, stop, metrics, gate, rules, seen, city }

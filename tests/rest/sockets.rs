@@ -1,6 +1,10 @@
 //! Who may open a socket. What is said on one is tested with the sessions.
 
 use reqwest::{Method, RequestBuilder, StatusCode};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -50,6 +54,23 @@ async fn a_rider_opens_its_socket_and_nobody_else_does() {
         assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
         assert_eq!(response.headers()["sec-websocket-protocol"], "dispatch.v1.json");
     }
+}
+
+#[actix_web::test]
+async fn a_handshake_with_a_body_in_chunks_is_refused() {
+    let rest = start().await;
+    let rider = token("rider", &Uuid::new_v4().to_string());
+    let mut stream = TcpStream::connect(rest.base.trim_start_matches("http://")).await.unwrap();
+    let request = format!(
+        "GET /v1/rider/socket HTTP/1.1\r\nHost: here\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Protocol: dispatch.v1.json\r\nAuthorization: Bearer {rider}\r\n\
+         Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut head = vec![0; 64];
+    stream.read_exact(&mut head).await.unwrap();
+    assert!(head.starts_with(b"HTTP/1.1 400 "), "{}", String::from_utf8_lossy(&head));
 }
 
 #[actix_web::test]

@@ -47,16 +47,17 @@ where
 }
 
 /// Takes the session out of the answer of a handler. What it says goes to the connection as it is, past all that stands
-/// around the application for the bodies of answers, and would for every frame.
-pub fn hand_over(request: &HttpRequest, response: HttpResponse) -> HttpResponse {
-    match request.extensions().get::<Wire>() {
-        Some(wire) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            let (response, says) = response.into_parts();
-            wire.become_socket(Socket { unsent: Bytes::new(), says });
-            response.set_body(BoxBody::new(()))
-        }
-        _ => response,
+/// around the application for the bodies of answers, and would for every frame. `None` when the request cannot leave HTTP,
+/// because it has a body in chunks.
+pub fn hand_over(request: &HttpRequest, response: HttpResponse) -> Option<HttpResponse> {
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Some(response);
     }
+    let extensions = request.extensions();
+    let wire = extensions.get::<Wire>()?;
+    let (response, says) = response.into_parts();
+    wire.become_socket(Socket { unsent: Bytes::new(), says });
+    Some(response.set_body(BoxBody::new(())))
 }
 
 /// Begins the socket, or refuses it; `unsent` is what the connection was told before.
