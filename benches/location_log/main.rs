@@ -1,7 +1,7 @@
 //! What a row of the location log costs Postgres (by index, order and batch size), how fast our path stores rows against the
 //! INSERT of 100 rows that the seed of the project describes, and what an outage of two minutes comes to.
-//! `cargo bench --bench location_log`; `-- quick` for a look in a minute; `-- index`, `-- batches`, `-- path` or `-- outage`
-//! for one part.
+//! `cargo bench --bench location_log`; `-- --quick` for a look in a minute; `-- index`, `-- batches`, `-- path` or
+//! `-- outage` for one part.
 
 mod costs;
 mod outage;
@@ -11,6 +11,7 @@ mod surroundings;
 
 use std::time::Duration;
 
+use clap::{Parser, ValueEnum};
 use dispatch_engine::{
     app,
     store::{
@@ -21,6 +22,27 @@ use dispatch_engine::{
 };
 
 type Anyhow<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// What rows of the location log cost, and how fast they are stored.
+#[derive(Parser)]
+struct Options {
+    /// All of them, unless some are named.
+    parts: Vec<Part>,
+    /// Little of everything; the figures mean nothing.
+    #[arg(long)]
+    quick: bool,
+    /// What cargo adds.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Index,
+    Batches,
+    Path,
+    Outage,
+}
 
 /// How much is measured.
 #[derive(Clone, Copy)]
@@ -61,11 +83,9 @@ impl Server {
     }
 }
 
-async fn measure(parts: Vec<String>) -> Anyhow<()> {
-    let quick = parts.iter().any(|part| part == "quick");
-    let scale = if quick { QUICK } else { FULL };
-    let named: Vec<&String> = parts.iter().filter(|part| *part != "quick").collect();
-    let wanted = |part: &str| named.is_empty() || named.iter().any(|name| *name == part);
+async fn measure(chosen: Options) -> Anyhow<()> {
+    let scale = if chosen.quick { QUICK } else { FULL };
+    let wanted = |part: Part| chosen.parts.is_empty() || chosen.parts.contains(&part);
     let folder = tempfile::tempdir()?;
     let options = PostgresOptions {
         bin: std::env::var_os("PGBIN").map(Into::into),
@@ -76,24 +96,23 @@ async fn measure(parts: Vec<String>) -> Anyhow<()> {
     let server = Server { folder: DataDir::open(folder.path())?, options };
     let postgres = server.start().await?;
     let db = server.pool(&postgres).await?;
-    surroundings::print(&db, &parts).await?;
-    if wanted("index") {
+    surroundings::print(&db).await?;
+    if wanted(Part::Index) {
         costs::by_index(&db, postgres.pid(), scale).await?;
     }
-    if wanted("batches") {
+    if wanted(Part::Batches) {
         costs::by_batch(&db, postgres.pid(), scale).await?;
     }
-    if wanted("path") {
+    if wanted(Part::Path) {
         path::against_insert(&db, postgres.pid(), scale).await?;
     }
     let postgres =
-        if wanted("outage") { outage::lived_through(&server, postgres, &db, scale).await? } else { postgres };
+        if wanted(Part::Outage) { outage::lived_through(&server, postgres, &db, scale).await? } else { postgres };
     println!("load       {} after", surroundings::load());
     db.close().await;
     Ok(postgres.stop().await?)
 }
 
 fn main() -> Anyhow<()> {
-    let parts = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    app::run(measure(parts))?
+    app::run(measure(Options::parse()))?
 }

@@ -16,7 +16,7 @@ pub fn load() -> String {
 }
 
 /// Says so.
-pub async fn print(db: &Db, parts: &[String]) -> Anyhow<()> {
+pub async fn print(db: &Db) -> Anyhow<()> {
     let output = |program: &str, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).output().map(|output| output.stdout).unwrap_or_default();
         String::from_utf8_lossy(&output).trim().to_owned()
@@ -30,7 +30,8 @@ pub async fn print(db: &Db, parts: &[String]) -> Anyhow<()> {
         settings.push(format!("{name} {value}"));
     }
     let build = if cfg!(debug_assertions) { "with debug assertions" } else { "optimised" };
-    println!("command    cargo bench --bench location_log -- {}", parts.join(" "));
+    let words: Vec<_> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    println!("command    cargo bench --bench location_log -- {}", words.join(" "));
     println!("build      {build}, {}", output("rustc", &["--version"]));
     println!("machine    {}, {cores} cores, shared by all", model.trim_start_matches([' ', '\t', ':']));
     println!("system     Linux {}", read("/proc/sys/kernel/osrelease"));
